@@ -1,0 +1,4 @@
+// Command chronik-server is the broker daemon and its tools.
+package main
+
+func main() {}

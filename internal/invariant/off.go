@@ -1,0 +1,6 @@
+//go:build !invariant
+
+package invariant
+
+// Enabled tells whether assertions are checked in this build.
+const Enabled = false
