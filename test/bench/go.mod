@@ -13,3 +13,7 @@ require (
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/pierrec/lz4/v4 v4.1.33 // indirect
 )
+
+require github.com/chronik-stream/chronik v0.0.0
+
+replace github.com/chronik-stream/chronik => ../..
