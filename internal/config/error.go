@@ -1,0 +1,101 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Error says what is wrong with one value, why, and what to do.
+type Error struct {
+	Place string // where the value stands: chronik.yaml:3, CHRONIK_NODE_ID, --node-id; "" for a topic's
+	Name  string // the property, or what was taken for one
+	Value string
+	Why   string
+	Hint  string // what to do
+}
+
+// Error returns one line.
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.Place != "" {
+		b.WriteString(e.Place)
+		b.WriteString(": ")
+	}
+	if e.Name != "" {
+		b.WriteString(e.Name)
+		if e.Value != "" {
+			fmt.Fprintf(&b, "=%s", e.Value)
+		}
+		b.WriteString(": ")
+	}
+	b.WriteString(e.Why)
+	if e.Hint != "" {
+		b.WriteString("; ")
+		b.WriteString(e.Hint)
+	}
+	return b.String()
+}
+
+// Errors is everything that is wrong with a configuration, in the order it was found.
+type Errors []error
+
+// Error returns the first error and how many more there are.
+func (e Errors) Error() string {
+	if len(e) == 1 {
+		return e[0].Error()
+	}
+	return fmt.Sprintf("%v (and %d more: chronik-server config validate lists them)", e[0], len(e)-1)
+}
+
+// Unwrap gives the single errors to errors.Is and errors.As.
+func (e Errors) Unwrap() []error { return e }
+
+// unknown reports a name that is not among the known ones, with the nearest of them.
+func unknown(what, name string, known []string, hint string) *Error {
+	e := &Error{Name: name, Why: "there is no such " + what, Hint: hint}
+	if e.Hint == "" {
+		if near := Nearest(name, known); near != "" {
+			e.Hint = "did you mean " + near + "?"
+		}
+	}
+	return e
+}
+
+// Nearest returns the known name with the smallest edit distance to name, "" if none is near
+// enough to be meant.
+func Nearest(name string, known []string) string {
+	best, bestDistance := "", max(2, len(name)/4)+1
+	for _, k := range slices.Sorted(slices.Values(known)) {
+		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < bestDistance {
+			best, bestDistance = k, d
+		}
+	}
+	return best
+}
+
+// distance is the number of insertions, deletions, substitutions and swaps of neighbours that
+// turn a into b.
+func distance(a, b string) int {
+	before := make([]int, len(b)+1)
+	last := make([]int, len(b)+1)
+	row := make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(b)]
+}
