@@ -1,0 +1,139 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronik-stream/chronik/internal/listener"
+	"github.com/chronik-stream/chronik/internal/wire"
+)
+
+// session is the broker's part of one connection. It belongs to the connection's reader.
+type session struct {
+	b        *Broker
+	client   *listener.Client
+	host     string
+	clientID string // of the last request: clients do not change it, so it is made once
+	call     call   // of the request that is being served, unless that is alone
+	now      time.Time
+}
+
+// Connect implements listener.Handler.
+func (b *Broker) Connect(c *listener.Client) listener.Session {
+	host, _, err := net.SplitHostPort(c.RemoteAddr())
+	if err != nil {
+		host = c.RemoteAddr()
+	}
+	return &session{b: b, client: c, host: host}
+}
+
+// FrameLimit implements listener.Session.
+func (s *session) FrameLimit(key, version int16) int {
+	if key < 0 || int(key) >= len(s.b.rows) || s.b.rows[key] == nil {
+		return 0
+	}
+	if n := s.b.rows[key].frame; n > 0 {
+		return min(n, s.b.s.RequestMaxBytes)
+	}
+	return s.b.s.RequestMaxBytes
+}
+
+// Serve implements listener.Session.
+func (s *session) Serve(frame []byte) (func(), error) {
+	h, err := wire.Prefix(frame)
+	if err != nil {
+		return nil, err
+	}
+	var r *row
+	if h.Key >= 0 && int(h.Key) < len(s.b.rows) {
+		r = s.b.rows[h.Key]
+	}
+	switch {
+	case r == nil:
+		return nil, fmt.Errorf("broker: no API with key %d is served here", h.Key)
+	case h.Version < r.min || h.Version > r.max:
+		if h.Key == apiVersionsKey {
+			s.refuseApiVersions(h)
+			return nil, nil
+		}
+		return nil, fmt.Errorf("broker: %s version %d is not served here, only %d to %d", r.name, h.Version, r.min, r.max)
+	}
+	body, err := wire.ParseHeader(frame, &h)
+	if err != nil {
+		return nil, err
+	}
+	if s.now.IsZero() {
+		s.now = time.Now()
+	}
+	if string(h.ClientID) != s.clientID {
+		s.clientID = string(h.ClientID)
+	}
+	s.call = call{row: r, version: h.Version, correlationID: h.CorrelationID, clientID: s.clientID, session: s, start: s.now}
+	if r.raw != nil {
+		return nil, r.raw(s, &s.call, body)
+	}
+	return s.decoded(r, body)
+}
+
+// decoded serves a request of kmsg's making. The body is copied first: kmsg's byte fields
+// alias what they are read from, and the frame is gone when the reader goes on.
+func (s *session) decoded(r *row, body []byte) (func(), error) {
+	s.settleProduce() // requests of a connection start in order
+	req := kmsg.RequestForKey(r.key)
+	req.SetVersion(s.call.version)
+	if err := req.ReadFrom(append([]byte(nil), body...)); err != nil {
+		return nil, fmt.Errorf("broker: %s version %d: %w", r.name, s.call.version, err)
+	}
+	switch {
+	case r.now != nil:
+		resp := r.now(s.b, &s.call, req)
+		if resp == nil {
+			return nil, errClosedByHandler
+		}
+		s.respond(&s.call, resp)
+	case r.later != nil:
+		r.later(s.b, &s.call, req, &reply{
+			b: s.b, slot: s.client.Defer(), row: r, version: s.call.version, correlationID: s.call.correlationID, start: s.call.start,
+		})
+	default:
+		c := s.call
+		return func() { s.alone(&c, req) }, nil
+	}
+	return nil, nil
+}
+
+// alone runs a handler that may block, on the connection's reader.
+func (s *session) alone(c *call, req kmsg.Request) {
+	ctx, cancel := context.WithTimeout(s.b.ctx, s.b.s.AloneTimeout)
+	defer cancel()
+	c.ctx = ctx
+	resp := c.row.alone(s.b, c, req)
+	if resp == nil {
+		s.client.Close(errClosedByHandler)
+		return
+	}
+	s.respond(c, resp)
+}
+
+// respond appends a response that is there at once.
+func (s *session) respond(c *call, resp kmsg.Response) {
+	resp.SetVersion(c.version)
+	out := s.client.Out()
+	n := len(out)
+	out = encode(out, c.row.key, c.version, c.correlationID, resp)
+	s.client.SetOut(out)
+	s.b.m.done(c.row.key, c.start, len(out)-n)
+}
+
+// Settle implements listener.Session.
+func (s *session) Settle() {
+	s.settleProduce()
+	s.now = time.Time{}
+}
+
+// Close implements listener.Session.
+func (s *session) Close() {}
