@@ -1,0 +1,21 @@
+package rpc
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	errAddressInUse        = syscall.EADDRINUSE
+	errAddressNotAvailable = syscall.EADDRNOTAVAIL
+	errAccess              = syscall.EACCES
+)
+
+// control sets TCP_USER_TIMEOUT before connect or bind; accepted connections
+// inherit it from the listening socket. A system that refuses it still serves.
+func control(_, _ string, c syscall.RawConn) error {
+	return c.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout.Milliseconds()))
+	})
+}
