@@ -33,7 +33,7 @@ func (c *Config) fill(name string, from string) {
 	v := &c.values[c.index[name]]
 	v.Text = v.Property.format(v.Property.field(&c.Settings))
 	if from != "" {
-		v.Origin = c.values[c.index[from]].Origin
+		v.Origin, v.followed = c.values[c.index[from]].Origin, true
 	}
 }
 
@@ -65,6 +65,16 @@ func (c *Config) completeAddresses() {
 
 // isSet reports whether a property has a value, by a person or by default.
 func (c *Config) isSet(name string) bool { return c.values[c.index[name]].Text != "" }
+
+// first returns the first of the names that a person has set under that name, else the last.
+func (c *Config) first(names ...string) string {
+	for _, name := range names {
+		if v := c.values[c.index[name]]; v.Origin.Kind != FromDefault && !v.followed {
+			return name
+		}
+	}
+	return names[len(names)-1]
+}
 
 func (c *Config) completeLog() {
 	const hour, minute = int64(time.Hour / time.Millisecond), int64(time.Minute / time.Millisecond)
@@ -174,7 +184,7 @@ func (c *Config) checkTimeouts() *Error {
 func (c *Config) checkLog() *Error {
 	switch {
 	case c.LogRetentionMillis == 0:
-		return &Error{Name: "log.retention.ms", Why: "0 would keep nothing at all", Hint: "give at least 1, or -1 to keep records for ever"}
+		return &Error{Name: c.first("log.retention.ms", "log.retention.minutes", "log.retention.hours"), Why: "0 would keep nothing at all", Hint: "give at least 1, or -1 to keep records for ever"}
 	case len(c.LogCleanupPolicy) != 1 || c.LogCleanupPolicy[0] != "delete":
 		return &Error{Name: "log.cleanup.policy", Value: c.values[c.index["log.cleanup.policy"]].Text, Why: "compaction is not there yet", Hint: "use delete"}
 	case c.LogRollJitterMillis > c.LogRollMillis:

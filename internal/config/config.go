@@ -69,6 +69,8 @@ type Value struct {
 	Property *Property
 	Text     string // what is in force; "" if the property is not set and has no default
 	Origin   Origin
+
+	followed bool // the value and its origin are those of another property
 }
 
 // Config is a complete, checked configuration of one node.

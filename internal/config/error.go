@@ -15,26 +15,37 @@ type Error struct {
 	Hint  string // what to do
 }
 
-// Error returns one line.
+// Error returns one line: the place and the value as the person wrote them, why, what to do.
 func (e *Error) Error() string {
-	var b strings.Builder
-	if e.Place != "" {
-		b.WriteString(e.Place)
-		b.WriteString(": ")
+	subject := e.Name
+	if e.Value != "" {
+		subject += "=" + e.Value
 	}
-	if e.Name != "" {
-		b.WriteString(e.Name)
+	p := &Property{Name: e.Name}
+	switch {
+	case e.Place == "":
+	case e.Place == "--"+p.FlagName(): // --kafka-port 70000
+		subject = strings.TrimSpace(e.Place + " " + e.Value)
+	case e.Place == p.EnvName(): // CHRONIK_KAFKA_PORT=70000
+		subject = e.Place
 		if e.Value != "" {
-			fmt.Fprintf(&b, "=%s", e.Value)
+			subject += "=" + e.Value
 		}
-		b.WriteString(": ")
+	case e.Place == "-o": // -o kafka.port=70000
+		subject = "-o " + subject
+	case e.Name == "":
+		subject = e.Place
+	default: // chronik.yaml:3: kafka.port=70000
+		subject = e.Place + ": " + subject
 	}
-	b.WriteString(e.Why)
+	text := e.Why
+	if subject != "" {
+		text = subject + ": " + text
+	}
 	if e.Hint != "" {
-		b.WriteString("; ")
-		b.WriteString(e.Hint)
+		text += "; " + e.Hint
 	}
-	return b.String()
+	return text
 }
 
 // Errors is everything that is wrong with a configuration, in the order it was found.

@@ -25,7 +25,7 @@ var serviceLink = regexp.MustCompile(`^CHRONIK_(.*_)?(SERVICE_HOST|SERVICE_PORT(
 type Setting struct {
 	Name  string
 	Value string
-	Flag  string // as it was given: --kafka-port, -o kafka.port
+	Flag  string // as it was given: --kafka-port, -o
 }
 
 // Sources is everything a configuration is made from.
@@ -136,7 +136,7 @@ func (l *loader) environ(environ []string) {
 		case p != nil || serviceLink.MatchString(name):
 			// A Service named chronik-kafka makes CHRONIK_KAFKA_PORT=tcp://10.0.0.7:9092.
 		default:
-			l.fail(unknown("property", name, envNames(), ""), "environment")
+			l.fail(unknown("property", name, envNames(), ""), "")
 		}
 	}
 }
