@@ -116,7 +116,8 @@ type Timer struct {
 type Result struct {
 	// Key names what the event was about, a group for example. Replies without records
 	// of their own wait only for the writes of the same key that are still on
-	// their way; with an empty Key they wait for all writes of the shard.
+	// their way, and for those without a key; with an empty Key they wait for all
+	// writes of the shard.
 	Key string
 	// Records are appended in one batch, in this order, after they were applied.
 	Records []Record
@@ -132,7 +133,8 @@ type Result struct {
 // changed by events and lost with the shard.
 type Machine interface {
 	// Apply folds a record into the state: when the shard loads, each record of
-	// the log; live, each record of an event right after the event returned it. A
+	// the log, whose bytes are valid during the call only; live, each record of an
+	// event right after the event returned it. A
 	// record of a kind it does not know is passed over; an error means that a
 	// record of a known kind cannot be read, and ends the loading.
 	Apply(Record) error

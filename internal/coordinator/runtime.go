@@ -27,8 +27,10 @@ type Options[M Machine] struct {
 	Registerer prometheus.Registerer
 	// QueueLimit is how many events wait for one shard; then ErrOverloaded. 0: 4096.
 	QueueLimit int
-	// MaxBatchBytes is what the records of one append may take together (see Size). 0: 1,000,000.
+	// MaxBatchBytes is what the records of one event may take together (see Size). 0: 8 MiB.
 	MaxBatchBytes int
+	// GatherBytes is where a batch of several events ends. 0: 512 KiB.
+	GatherBytes int
 	// WriteTimeout is how long a reply waits for its records to be committed
 	// before it is answered with ErrTimedOut. 0: 5 s.
 	WriteTimeout time.Duration
@@ -47,7 +49,10 @@ func (o *Options[M]) setDefaults() {
 		o.QueueLimit = 4096
 	}
 	if o.MaxBatchBytes == 0 {
-		o.MaxBatchBytes = 1_000_000
+		o.MaxBatchBytes = 8 << 20
+	}
+	if o.GatherBytes == 0 {
+		o.GatherBytes = 512 << 10
 	}
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = 5 * time.Second

@@ -39,7 +39,10 @@ type shard[M Machine] struct {
 	writes   []*write
 	inflight bool
 	// dirty holds, for every key with records in writes, the last write that has some.
-	dirty map[string]*write
+	// Records without a key may be about any: keyless is the last write with such.
+	dirty   map[string]*write
+	keyless *write
+	seq     uint64 // of the last write
 	// committed tells how the append on its way ended. It is made anew for each
 	// life of the machine, so that an append of an earlier life tells nobody.
 	committed chan error
@@ -47,6 +50,7 @@ type shard[M Machine] struct {
 
 // write is one batch: what it holds and who waits for it.
 type write struct {
+	seq     uint64
 	records []Record
 	size    int
 	keys    []string
@@ -262,26 +266,39 @@ func (s *shard[M]) take(now Now, res Result) error {
 // the batch that its replies wait for, nil if they need not wait.
 func (s *shard[M]) gather(res Result) *write {
 	if len(res.Records) == 0 {
-		if res.Key != "" {
-			return s.dirty[res.Key]
-		}
-		if n := len(s.writes); n > 0 {
-			return s.writes[n-1]
-		}
-		return nil
+		return s.lastOf(res.Key)
 	}
 	size := Size(res.Records)
 	n := len(s.writes)
-	if n == 0 || n == 1 && s.inflight || s.writes[n-1].size+size > s.r.o.MaxBatchBytes {
-		s.writes = append(s.writes, &write{})
+	if n == 0 || n == 1 && s.inflight || s.writes[n-1].size+size > s.r.o.GatherBytes {
+		s.seq++
+		s.writes = append(s.writes, &write{seq: s.seq})
 		n++
 	}
 	w := s.writes[n-1]
 	w.records = append(w.records, res.Records...)
 	w.size += size
-	if s.dirty[res.Key] != w {
+	switch {
+	case res.Key == "":
+		s.keyless = w
+	case s.dirty[res.Key] != w:
 		s.dirty[res.Key] = w
 		w.keys = append(w.keys, res.Key)
+	}
+	return w
+}
+
+// lastOf returns the last write that may hold records of a key, nil if there is none.
+func (s *shard[M]) lastOf(key string) *write {
+	if key == "" {
+		if n := len(s.writes); n > 0 {
+			return s.writes[n-1]
+		}
+		return nil
+	}
+	w := s.dirty[key]
+	if s.keyless != nil && (w == nil || w.seq < s.keyless.seq) {
+		return s.keyless
 	}
 	return w
 }
@@ -310,6 +327,9 @@ func (s *shard[M]) commit() {
 		if s.dirty[key] == w {
 			delete(s.dirty, key)
 		}
+	}
+	if s.keyless == w {
+		s.keyless = nil
 	}
 	s.r.metrics.commitSeconds.Observe(time.Since(w.sent).Seconds())
 	for _, wait := range w.replies {
@@ -344,7 +364,7 @@ func (s *shard[M]) fail(err, closed error) {
 	events := append(s.todo, s.mail.close(closed)...)
 	s.todo = nil
 	writes := s.writes
-	s.writes, s.inflight, s.dirty = nil, false, nil
+	s.writes, s.inflight, s.dirty, s.keyless = nil, false, nil, nil
 	for _, w := range writes {
 		for _, wait := range w.replies {
 			wait.reply(err)
