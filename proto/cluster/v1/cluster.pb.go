@@ -1540,10 +1540,11 @@ type Answer struct {
 	// Kafka's error code of the whole command; 0 is success.
 	Code    int32  `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	// Index of the entry that holds the effect; 0 where the asker is to take the
-	// index of the entry that this answer was decided with.
+	// Index of the entry that holds the effect. The pure core leaves it 0 for "the
+	// entry that this was decided with", which only the controller's loop can name.
 	Index uint64 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
-	// The records did not all fit one entry: a RepairPartitions must follow.
+	// The effect does not fit one entry: when this one is applied, the same
+	// command is to be decided again, until an answer says no more.
 	More bool `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`
 	// Types that are valid to be assigned to Kind:
 	//
@@ -2708,8 +2709,10 @@ func (x *ActivateController) GetTerm() uint64 {
 	return 0
 }
 
-// RepairPartitions does what is left to do for every partition whose leader is
-// fenced or gone, as far as one entry holds it.
+// RepairPartitions follows ActivateController: it ends what the controller before
+// may have left half done, for every partition whose leader is fenced, every one
+// without a leader that can have one, and every in-sync set with a fenced member
+// that nobody needs.
 type RepairPartitions struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
