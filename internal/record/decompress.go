@@ -1,0 +1,196 @@
+package record
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/snappy"
+	"github.com/klauspost/compress/zstd"
+)
+
+// MaxDecompressed is the most that Decompress ever returns.
+const MaxDecompressed = 64 << 20
+
+// maxZstdWindow is the greatest window of a zstd frame that is accepted.
+const maxZstdWindow = 8 << 20
+
+// What each format can make of n bytes at most. A size in a header that is greater
+// cannot be true, and is refused before anything is allocated for it.
+const (
+	snappyExpansion = 22 // a copy of 64 bytes takes 3
+	zstdBlock       = 128 << 10
+	zstdBlockLeast  = 4 // bytes of a block that stands for zstdBlock bytes
+)
+
+// Decompress returns what p holds, in memory of its own; for None, p itself.
+// Memory is taken as output arrives, not because a header promises it. ErrLimit: it would be more than
+// limit bytes, or than MaxDecompressed; ErrInvalidRecord: p is not what codec makes.
+func Decompress(codec Codec, p []byte, limit int) ([]byte, error) {
+	limit = max(0, min(limit, MaxDecompressed))
+	var out []byte
+	var err error
+	switch codec {
+	case None:
+		return p, nil
+	case Gzip:
+		out, err = gunzip(p, limit)
+	case Snappy:
+		out, err = unsnappy(p, limit)
+	case Lz4:
+		out, err = unlz4(p, limit)
+	case Zstd:
+		out, err = unzstd(p, limit)
+	default:
+		return nil, fmt.Errorf("%w: codec %d", ErrUnsupportedCodec, codec)
+	}
+	switch {
+	case errors.Is(err, ErrLimit):
+		return nil, fmt.Errorf("%w: %s of %d bytes holds more than %d", ErrLimit, codec, len(p), limit)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %s of %d bytes: %w", ErrInvalidRecord, codec, len(p), err)
+	}
+	return out, nil
+}
+
+var (
+	errClaim     = errors.New("a size that so few bytes cannot hold")
+	errTruncated = errors.New("ends too early")
+)
+
+// firstRoom is how much is allocated before any output of n bytes is seen.
+func firstRoom(n, limit int) int { return min(limit, 8*n+512) }
+
+var gzipReaders = sync.Pool{New: func() any { return new(gzip.Reader) }}
+
+func gunzip(p []byte, limit int) ([]byte, error) {
+	z := gzipReaders.Get().(*gzip.Reader)
+	defer gzipReaders.Put(z)
+	if err := z.Reset(bytes.NewReader(p)); err != nil {
+		return nil, err
+	}
+	out := make([]byte, 0, firstRoom(len(p), limit))
+	for {
+		if len(out) == cap(out) {
+			// One byte more than the limit tells a full output from one that goes on.
+			out = slices.Grow(out, max(1, min(len(out), limit+1-len(out))))
+		}
+		n, err := z.Read(out[len(out):cap(out)])
+		out = out[:len(out)+n]
+		switch {
+		case len(out) > limit:
+			return nil, ErrLimit
+		case err == io.EOF:
+			return out, nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}
+
+// xerialMagic begins the framing of the Java library: then two versions of four
+// bytes, then blocks, each behind its length. Others send one bare block.
+var xerialMagic = []byte{0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0}
+
+const (
+	xerialHeader = 16
+	xerialBlock  = 32 << 10
+)
+
+func unsnappy(p []byte, limit int) ([]byte, error) {
+	if len(p) < xerialHeader || !bytes.HasPrefix(p, xerialMagic) {
+		return appendSnappy(nil, p, limit)
+	}
+	var out []byte
+	for p = p[xerialHeader:]; len(p) > 0; {
+		if len(p) < 4 {
+			return nil, errTruncated
+		}
+		n := binary.BigEndian.Uint32(p)
+		p = p[4:]
+		if uint64(n) > uint64(len(p)) {
+			return nil, errTruncated
+		}
+		var err error
+		if out, err = appendSnappy(out, p[:n], limit); err != nil {
+			return nil, err
+		}
+		p = p[n:]
+	}
+	return out, nil
+}
+
+// appendSnappy appends what one block holds to out.
+func appendSnappy(out, block []byte, limit int) ([]byte, error) {
+	n, err := snappy.DecodedLen(block)
+	switch {
+	case err != nil:
+		return nil, err
+	case n > snappyExpansion*len(block):
+		return nil, errClaim
+	case n > limit-len(out):
+		return nil, ErrLimit
+	}
+	out = slices.Grow(out, n)
+	if _, err = snappy.Decode(out[len(out):len(out)+n], block); err != nil {
+		return nil, err
+	}
+	return out[:len(out)+n], nil
+}
+
+// zstdFrames decodes whole frames into the buffer it is given and no further. It
+// is made here, not when first needed: it holds a channel, which must not belong
+// to the testing/synctest bubble that happens to come first.
+var zstdFrames = newZstd()
+
+func newZstd() *zstd.Decoder {
+	d, err := zstd.NewReader(nil,
+		zstd.WithDecoderConcurrency(0), // as many at once as there are processors
+		zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(maxZstdWindow),
+		zstd.WithDecoderMaxMemory(MaxDecompressed),
+		zstd.WithDecodeAllCapLimit(true))
+	if err != nil {
+		panic("record: options of the zstd decoder: " + err.Error())
+	}
+	return d
+}
+
+// unzstd tries with little room first and again with more. Where the header
+// tells the size, and it is possible, the first try has it right.
+func unzstd(p []byte, limit int) ([]byte, error) {
+	possible := zstdBlock * (len(p)/zstdBlockLeast + 1)
+	room := firstRoom(len(p), limit)
+	var h zstd.Header
+	if err := h.Decode(p); err != nil {
+		return nil, err
+	}
+	if h.HasFCS {
+		switch {
+		case h.FrameContentSize > uint64(possible):
+			return nil, errClaim
+		case h.FrameContentSize > uint64(limit):
+			return nil, ErrLimit
+		}
+		room = int(h.FrameContentSize)
+	}
+	for {
+		out, err := zstdFrames.DecodeAll(p, make([]byte, 0, room))
+		switch {
+		case err == nil:
+			return out, nil
+		case !errors.Is(err, zstd.ErrDecoderSizeExceeded):
+			return nil, err
+		case room >= limit:
+			return nil, ErrLimit
+		case room >= possible:
+			return nil, errClaim
+		}
+		room = min(4*room+512, limit, possible)
+	}
+}
