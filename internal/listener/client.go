@@ -1,16 +1,70 @@
 package listener
 
-import "sync"
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
 
-// Client is one connection of a client, as handlers see it.
+// Errors that end a connection.
+var (
+	errIdle     = errors.New("listener: no request for longer than connections.max.idle.ms")
+	errFirst    = errors.New("listener: no request within 10 s of the connection")
+	errSlow     = errors.New("listener: a request did not arrive in time")
+	errDraining = errors.New("listener: the server is stopping")
+	errGrace    = errors.New("listener: the server is stopping and a response took too long")
+)
+
+// sizeBytes is the length of the size in front of a frame, minFrame of the shortest frame there is.
+const (
+	sizeBytes = 4
+	minFrame  = 8
+)
+
+// Client is one connection of a client.
 type Client struct {
-	id     uint64
-	remote string
-	run    *Slot // the reader's: responses in a row that are complete but not yet queued
+	l       *Listener
+	conn    Conn
+	id      uint64
+	remote  string
+	session Session
+
+	// The reader's.
+	buf    []byte // read buffer of the pool, or small; nil while there is nothing in it
+	r, w   int    // what is read and not yet served
+	pooled bool   // buf is the pool's
+	class  int    // of the next buffer: as large as the largest of the last frames
+	small  int    // reads in a row that needed less than class
+	run    *Slot  // responses in a row that are complete but not yet queued
+
+	// Read by the sweep.
+	lastRead atomic.Int64 // tick of the last read
+	due      atomic.Int64 // tick by which the frame under way must be whole; 0 if there is none
+	served   atomic.Bool  // a request has been served
+
+	queued atomic.Int32 // slots in the queue; changed under mu
 
 	mu         sync.Mutex
-	head, tail *Slot // the queue, in request order
-	queued     int
+	moved      sync.Cond // a slot has left the queue, or dead was set
+	head, tail *Slot     // the queue, in request order
+	writing    bool      // somebody has the writing role
+	dead       error     // why nothing is written any more
+	draining   bool
+
+	sending sending // belongs to the holder of the writing role
+
+	gone chan struct{} // closed when the reader has ended
+}
+
+func newClient(l *Listener, conn Conn, id uint64) *Client {
+	c := &Client{l: l, conn: conn, id: id, remote: conn.RemoteAddr().String(), gone: make(chan struct{})}
+	c.moved.L = &c.mu
+	c.lastRead.Store(l.tick.Load())
+	return c
 }
 
 // ID returns a number that no other connection of this process has had.
@@ -19,50 +73,188 @@ func (c *Client) ID() uint64 { return c.id }
 // RemoteAddr returns the client's address, host:port.
 func (c *Client) RemoteAddr() string { return c.remote }
 
-// Out returns the buffer to append the response of the request that is being served to.
-// Only Session.Serve and Session.Settle may call it, and give it back with SetOut.
-func (c *Client) Out() []byte {
-	if c.run == nil {
-		c.run = newSlot(c)
-	}
-	return c.run.Buf
-}
-
-// SetOut gives back the buffer of Out with one more whole response in it.
-func (c *Client) SetOut(b []byte) { c.run.Buf = b }
-
-// Defer queues a slot for the request that is being served and returns it. Only
-// Session.Serve and Session.Settle may call it.
-func (c *Client) Defer() *Slot {
-	s := newSlot(c)
+// Close ends the connection. It may be called from any goroutine.
+func (c *Client) Close(reason error) {
 	c.mu.Lock()
-	c.queueRunLocked()
-	c.queueLocked(s)
+	c.killLocked(reason)
 	c.mu.Unlock()
-	return s
+	c.conn.Close()
+	c.l.pool.nudge()
 }
 
-func (c *Client) queueRunLocked() {
-	if s := c.run; s != nil {
-		c.run = nil
-		s.done = true
-		c.queueLocked(s)
+func (c *Client) killLocked(reason error) {
+	if c.dead == nil {
+		c.dead = reason
+		c.moved.Broadcast()
 	}
 }
 
-func (c *Client) queueLocked(s *Slot) {
-	if c.tail == nil {
-		c.head = s
-	} else {
-		c.tail.next = s
-	}
-	c.tail = s
-	c.queued++
+// drain lets the requests under way finish and serves no more.
+func (c *Client) drain() {
+	c.mu.Lock()
+	c.draining = true
+	c.moved.Broadcast()
+	c.mu.Unlock()
+	c.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+	c.l.pool.nudge()
 }
 
-// Flush writes what is complete at the head of the queue and can be written without
-// blocking; a goroutine takes the rest if the client does not keep up.
-func (c *Client) Flush() {}
+func (c *Client) stopping() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.draining || c.dead != nil
+}
 
-// Close ends the connection.
-func (c *Client) Close(reason error) {}
+// serve is the reader: it reads and serves until the connection ends, waits for the
+// responses that are owed if it is the server that stops, and closes the connection.
+func (c *Client) serve() {
+	defer close(c.gone)
+	c.session = c.l.o.Handler.Connect(c)
+	err := c.read()
+	c.session.Close()
+	c.dropBuffer()
+	if errors.Is(err, errDraining) {
+		c.finish()
+	}
+	c.Close(err)
+	c.l.ended(c, c.abandon())
+}
+
+// read serves what comes until an error ends it.
+func (c *Client) read() error {
+	for {
+		n, err := c.conn.Read(c)
+		switch {
+		case errors.Is(err, errNoRoom):
+			if err := c.waitForMemory(); err != nil {
+				return err
+			}
+			continue
+		case n == 0 && c.stopping():
+			return errDraining
+		case n == 0 && err == nil:
+			return io.ErrNoProgress
+		case n == 0:
+			return c.endOfStream(err)
+		}
+		c.w += n
+		c.lastRead.Store(c.l.tick.Load())
+		if err := c.serveBuffered(); err != nil {
+			return err
+		}
+	}
+}
+
+// endOfStream tells a client that went away in the middle of a frame from one that was done.
+func (c *Client) endOfStream(err error) error {
+	if errors.Is(err, io.EOF) && c.w > c.r {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// serveBuffered hands all whole frames in the buffer to the session, settles and writes.
+func (c *Client) serveBuffered() error {
+	var serveErr error
+	for {
+		frame, err := c.next()
+		if err != nil || frame == nil {
+			serveErr = err
+			break
+		}
+		alone, err := c.session.Serve(frame)
+		if err != nil {
+			serveErr = err
+			break
+		}
+		c.served.Store(true)
+		if alone == nil && int(c.queued.Load()) < maxInFlight && (c.run == nil || len(c.run.Buf) < maxRun) {
+			continue
+		}
+		c.session.Settle()
+		c.flushRun()
+		if alone != nil {
+			c.giveBack()
+			alone()
+			c.flushRun()
+		}
+		if err := c.waitInFlight(); err != nil {
+			return err
+		}
+	}
+	c.session.Settle()
+	c.flushRun()
+	if serveErr == nil {
+		c.expectRest()
+	}
+	if serveErr == nil && c.queued.Load() >= maxInFlight {
+		return c.waitInFlight()
+	}
+	return serveErr
+}
+
+// next returns the next whole frame, nil if there is none in the buffer.
+func (c *Client) next() ([]byte, error) {
+	have := c.buf[c.r:c.w]
+	if len(have) < sizeBytes {
+		return nil, nil
+	}
+	size := int(int32(binary.BigEndian.Uint32(have)))
+	if size < minFrame {
+		return nil, c.garbage(have, fmt.Errorf("a request of %d bytes", size))
+	}
+	if len(have) < sizeBytes+4 {
+		return nil, nil
+	}
+	key, version := int16(binary.BigEndian.Uint16(have[4:])), int16(binary.BigEndian.Uint16(have[6:]))
+	if limit := c.session.FrameLimit(key, version); size > limit {
+		return nil, c.garbage(have, fmt.Errorf("a request of %d bytes with API key %d, more than the %d that it may have", size, key, limit))
+	}
+	if len(have) < sizeBytes+size {
+		return nil, nil
+	}
+	c.r += sizeBytes + size
+	if k := class(sizeBytes + size); k > c.class {
+		c.class, c.small = k, 0
+	}
+	return have[sizeBytes : sizeBytes+size : sizeBytes+size], nil
+}
+
+// waitInFlight waits until there is room for one more request.
+func (c *Client) waitInFlight() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.queued.Load() >= maxInFlight && c.dead == nil && !c.draining {
+		c.moved.Wait()
+	}
+	if c.dead != nil {
+		return c.dead
+	}
+	if c.draining {
+		return errDraining
+	}
+	return nil
+}
+
+// finish waits until every response that is owed has been written, or the connection is
+// closed because the grace is over.
+func (c *Client) finish() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for (c.head != nil || c.writing) && c.dead == nil {
+		c.moved.Wait()
+	}
+}
+
+// abandon waits until nobody writes, which a closed connection makes short, and frees what is
+// complete. From then on nothing is written, so that no writer is started any more. It returns
+// why the connection was closed.
+func (c *Client) abandon() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.writing {
+		c.moved.Wait()
+	}
+	c.dropLocked()
+	return c.dead
+}

@@ -1,0 +1,116 @@
+package listener
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// Conn is the byte stream to one client, with the operations that the path of a request
+// needs. One reader and one writer use it at a time.
+type Conn interface {
+	// Read waits until bytes can be read and reads them into a buffer that it asks of into
+	// only then. n is 0 with io.EOF at the end, and with errNoRoom if into had no buffer to give.
+	Read(into roomer) (n int, err error)
+	// Write writes p; more says that more bytes follow at once. Unless wait is true it takes
+	// what can be written without blocking, which may be nothing, and is no error.
+	Write(p []byte, more, wait bool) (n int, err error)
+	// SendFile sends the n bytes of f from off on; wait as in Write.
+	SendFile(f FileRange, wait bool) (n int, err error)
+
+	SetReadDeadline(t time.Time) error
+	SetWriteDeadline(t time.Time) error
+	RemoteAddr() net.Addr
+	Close() error
+}
+
+// roomer gives a connection room to read into.
+type roomer interface {
+	// room returns free space to read into, at least one byte, or nil if there is none to give now.
+	room() []byte
+	// idle takes back what room gave if nothing has been read into it, and reports whether
+	// the connection holds no buffer now. It is called before waiting for the client.
+	idle() bool
+}
+
+var errNoRoom = errors.New("listener: no read buffer is free")
+
+// firstRead is what a netConn reads before it knows that there is anything to read.
+const firstRead = 512
+
+// copyBuffer is how much of a file range is in memory at a time where it must be copied.
+const copyBuffer = 64 << 10
+
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, copyBuffer); return &b }}
+
+// netConn is a Conn on any net.Conn: TLS, other systems than Linux, virtual networks.
+// It cannot learn that bytes are there but by reading some, so it keeps a few bytes for that.
+// It cannot write without blocking, so a try takes nothing.
+type netConn struct {
+	net.Conn
+	first []byte // what was read before there was a buffer
+	small [firstRead]byte
+}
+
+func newNetConn(c net.Conn) Conn { return &netConn{Conn: c} }
+
+// Read implements Conn.
+func (c *netConn) Read(into roomer) (int, error) {
+	if len(c.first) == 0 && !into.idle() {
+		return c.Conn.Read(into.room())
+	}
+	if len(c.first) == 0 {
+		n, err := c.Conn.Read(c.small[:])
+		if n == 0 {
+			return 0, err
+		}
+		c.first = c.small[:n]
+	}
+	p := into.room()
+	if p == nil {
+		return 0, errNoRoom
+	}
+	n := copy(p, c.first)
+	c.first = c.first[n:]
+	return n, nil
+}
+
+// Write implements Conn.
+func (c *netConn) Write(p []byte, _, wait bool) (int, error) {
+	if !wait {
+		return 0, nil
+	}
+	return c.Conn.Write(p)
+}
+
+// SendFile implements Conn.
+func (c *netConn) SendFile(f FileRange, wait bool) (int, error) {
+	if !wait {
+		return 0, nil
+	}
+	return copyFile(c.Conn, f)
+}
+
+// copyFile sends a file range through memory.
+func copyFile(w io.Writer, f FileRange) (int, error) {
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
+	sent := 0
+	for sent < f.N {
+		p := (*buf)[:min(copyBuffer, f.N-sent)]
+		if n, err := f.File.ReadAt(p, f.Off+int64(sent)); n < len(p) {
+			if err == nil || err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return sent, err
+		}
+		n, err := w.Write(p)
+		sent += n
+		if err != nil {
+			return sent, err
+		}
+	}
+	return sent, nil
+}
