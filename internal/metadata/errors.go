@@ -31,8 +31,10 @@ func AnswerError(a *clusterv1.Answer) error {
 
 // Kafka's error codes that the controller answers with.
 const (
+	CodeUnknownServerError          int16 = -1
 	CodeNone                        int16 = 0
 	CodeUnknownTopicOrPartition     int16 = 3
+	CodeNotLeaderOrFollower         int16 = 6
 	CodeRequestTimedOut             int16 = 7
 	CodeInvalidTopic                int16 = 17
 	CodeUnsupportedVersion          int16 = 35
@@ -50,6 +52,7 @@ const (
 	CodeDuplicateBrokerRegistration int16 = 101
 	CodeBrokerIDNotRegistered       int16 = 102
 	CodeInconsistentClusterID       int16 = 104
+	CodeInvalidRegistration         int16 = 119
 )
 
 // ErrCorrupt marks bytes that cannot have been written as they stand: damage.
