@@ -11,22 +11,10 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/snappy"
-	"github.com/klauspost/compress/zstd"
 )
 
 // MaxDecompressed is the most that Decompress ever returns.
 const MaxDecompressed = 64 << 20
-
-// maxZstdWindow is the greatest window of a zstd frame that is accepted.
-const maxZstdWindow = 8 << 20
-
-// What each format can make of n bytes at most. A size in a header that is greater
-// cannot be true, and is refused before anything is allocated for it.
-const (
-	snappyExpansion = 22 // a copy of 64 bytes takes 3
-	zstdBlock       = 128 << 10
-	zstdBlockLeast  = 4 // bytes of a block that stands for zstdBlock bytes
-)
 
 // Decompress returns what p holds, in memory of its own; for None, p itself.
 // Memory is taken as output arrives, not because a header promises it. ErrLimit: it would be more than
@@ -100,6 +88,9 @@ var xerialMagic = []byte{0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0}
 const (
 	xerialHeader = 16
 	xerialBlock  = 32 << 10
+
+	// snappyExpansion bounds what a block holds: a copy of 64 bytes takes 3.
+	snappyExpansion = 22
 )
 
 func unsnappy(p []byte, limit int) ([]byte, error) {
@@ -141,56 +132,4 @@ func appendSnappy(out, block []byte, limit int) ([]byte, error) {
 		return nil, err
 	}
 	return out[:len(out)+n], nil
-}
-
-// zstdFrames decodes whole frames into the buffer it is given and no further. It
-// is made here, not when first needed: it holds a channel, which must not belong
-// to the testing/synctest bubble that happens to come first.
-var zstdFrames = newZstd()
-
-func newZstd() *zstd.Decoder {
-	d, err := zstd.NewReader(nil,
-		zstd.WithDecoderConcurrency(0), // as many at once as there are processors
-		zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxWindow(maxZstdWindow),
-		zstd.WithDecoderMaxMemory(MaxDecompressed),
-		zstd.WithDecodeAllCapLimit(true))
-	if err != nil {
-		panic("record: options of the zstd decoder: " + err.Error())
-	}
-	return d
-}
-
-// unzstd tries with little room first and again with more. Where the header
-// tells the size, and it is possible, the first try has it right.
-func unzstd(p []byte, limit int) ([]byte, error) {
-	possible := zstdBlock * (len(p)/zstdBlockLeast + 1)
-	room := firstRoom(len(p), limit)
-	var h zstd.Header
-	if err := h.Decode(p); err != nil {
-		return nil, err
-	}
-	if h.HasFCS {
-		switch {
-		case h.FrameContentSize > uint64(possible):
-			return nil, errClaim
-		case h.FrameContentSize > uint64(limit):
-			return nil, ErrLimit
-		}
-		room = int(h.FrameContentSize)
-	}
-	for {
-		out, err := zstdFrames.DecodeAll(p, make([]byte, 0, room))
-		switch {
-		case err == nil:
-			return out, nil
-		case !errors.Is(err, zstd.ErrDecoderSizeExceeded):
-			return nil, err
-		case room >= limit:
-			return nil, ErrLimit
-		case room >= possible:
-			return nil, errClaim
-		}
-		room = min(4*room+512, limit, possible)
-	}
 }
