@@ -3,7 +3,6 @@ package group
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -54,8 +53,13 @@ var _ coordinator.Machine = (*Machine)(nil)
 
 // New returns the state of an empty partition.
 func New(o Options) *Machine {
+	o.setDefaults()
+	return &Machine{o: o, groups: map[string]*group{}, loading: true}
+}
+
+func (o *Options) setDefaults() {
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.NewMemberTimeout == 0 {
 		o.NewMemberTimeout = 5 * time.Minute
@@ -63,7 +67,6 @@ func New(o Options) *Machine {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
-	return &Machine{o: o, groups: map[string]*group{}, loading: true}
 }
 
 // timerID names a timer of the machine.

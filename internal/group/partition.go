@@ -1,15 +1,25 @@
 package group
 
-import "unicode/utf16"
+import (
+	"math"
+	"unicode/utf16"
+)
 
 // Topic is the internal topic of group metadata and committed offsets.
 const Topic = "__consumer_offsets"
 
 // PartitionFor returns the partition of Topic that keeps a group, as every
-// Kafka broker computes it: Java's hash of the string, its sign bit cleared,
-// modulo the number of partitions.
+// Kafka broker computes it: the absolute value of Java's hash of the string (0
+// where there is none, for the least int32), modulo the number of partitions.
 func PartitionFor(groupID string, partitions int32) int32 {
-	return (javaHash(groupID) & 0x7fffffff) % partitions
+	h := javaHash(groupID)
+	switch {
+	case h == math.MinInt32:
+		h = 0
+	case h < 0:
+		h = -h
+	}
+	return h % partitions
 }
 
 // javaHash is java.lang.String.hashCode: 31-ary over UTF-16 units, modulo 2^32.
