@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"unicode/utf8"
 
 	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
 	metadatav1 "github.com/chronik-stream/chronik/proto/metadata/v1"
@@ -105,9 +106,12 @@ func (d *decision) registration(req *clusterv1.RegisterRequest) (*metadata.Broke
 	}
 	incarnation, ok := toID(req.GetIncarnation())
 	if !ok || incarnation == (metadata.ID{}) {
-		return invalid("its incarnation is no 16 bytes")
+		return invalid("its incarnation is not an id of 16 bytes")
 	}
-	if id := d.img.ClusterID(); req.GetClusterId() != id || id == "" {
+	if d.img.ClusterID() == "" {
+		return nil, metadata.Errorf(metadata.CodeInconsistentClusterID, "broker %d cannot register: the cluster is not formed yet", req.GetNodeId())
+	}
+	if id := d.img.ClusterID(); req.GetClusterId() != id {
 		return nil, metadata.Errorf(metadata.CodeInconsistentClusterID,
 			"broker %d belongs to the cluster %q and this is %q: point it to its own cluster, or give it an empty data directory", req.GetNodeId(), req.GetClusterId(), id)
 	}
@@ -115,6 +119,9 @@ func (d *decision) registration(req *clusterv1.RegisterRequest) (*metadata.Broke
 		return nil, metadata.Errorf(metadata.CodeInconsistentClusterID,
 			"broker %d is of generation %d of the cluster and this is generation %d: a node that was given up must join anew, with an empty data directory",
 			req.GetNodeId(), req.GetGeneration(), g)
+	}
+	if !validTexts(req) {
+		return invalid("an address, a name or the rack is not UTF-8")
 	}
 	b := &metadata.Broker{
 		ID: req.GetNodeId(), Incarnation: incarnation, BootID: req.GetBootId(),
@@ -140,6 +147,17 @@ func (d *decision) registration(req *clusterv1.RegisterRequest) (*metadata.Broke
 	}
 	b.Directories = dirs
 	return b, nil
+}
+
+func validTexts(req *clusterv1.RegisterRequest) bool {
+	texts := []string{req.GetBootId(), req.GetRaftAddress(), req.GetRack()}
+	for _, l := range req.GetListeners() {
+		texts = append(texts, l.GetName(), l.GetHost())
+	}
+	for _, f := range req.GetFeatures() {
+		texts = append(texts, f.GetName())
+	}
+	return !slices.ContainsFunc(texts, func(s string) bool { return !utf8.ValidString(s) })
 }
 
 // directories checks the directories of a registration and sorts them.

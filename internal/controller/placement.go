@@ -147,7 +147,7 @@ func (d *decision) createPartitions(c *clusterv1.CreatePartitions) (*clusterv1.A
 		default:
 			err = d.addPartitions(t, c.GetValidateOnly())
 		}
-		result := &clusterv1.CreatePartitionsAnswer_Topic{Name: t.GetName()}
+		result := &clusterv1.CreatePartitionsAnswer_Topic{Name: text(t.GetName())}
 		if err != nil {
 			result.Code, result.Message = int32(err.Code), err.Message
 		}

@@ -3,6 +3,7 @@ package controller
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
 	metadatav1 "github.com/chronik-stream/chronik/proto/metadata/v1"
@@ -52,7 +53,7 @@ func (d *decision) createTopics(c *clusterv1.CreateTopics) (*clusterv1.Answer, *
 	}
 	answer := &clusterv1.CreateTopicsAnswer{}
 	for _, t := range c.GetTopics() {
-		result := &clusterv1.CreateTopicsAnswer_Topic{Name: t.GetName()}
+		result := &clusterv1.CreateTopicsAnswer_Topic{Name: text(t.GetName())}
 		switch times := names[t.GetName()]; {
 		case times < 0:
 			continue
@@ -138,6 +139,9 @@ func (d *decision) checkNewName(name string) *metadata.Error {
 func checkConfigs(t *clusterv1.CreateTopics_Topic) (map[string]string, *metadata.Error) {
 	all, asked := map[string]string{}, map[string]string{}
 	for _, e := range t.GetConfigs() {
+		if !utf8.ValidString(e.GetName()) || !utf8.ValidString(e.GetValue()) {
+			return nil, metadata.Errorf(metadata.CodeInvalidConfig, "the setting %q=%q is not UTF-8", e.GetName(), e.GetValue())
+		}
 		if _, twice := all[e.GetName()]; twice {
 			return nil, metadata.Errorf(metadata.CodeInvalidConfig, "the request sets %s twice", e.GetName())
 		}
@@ -151,6 +155,9 @@ func checkConfigs(t *clusterv1.CreateTopics_Topic) (map[string]string, *metadata
 	}
 	return all, nil
 }
+
+// text makes a client's string one that an answer can hold.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // newTopicID draws until the id is free: the draw may be poor, as in a test.
 func (d *decision) newTopicID() metadata.ID {
@@ -176,15 +183,16 @@ func (d *decision) deleteTopics(c *clusterv1.DeleteTopics) (*clusterv1.Answer, *
 	}
 	answer := &clusterv1.DeleteTopicsAnswer{}
 	for _, t := range c.GetTopics() {
-		result := &clusterv1.DeleteTopicsAnswer_Topic{Name: t.GetName(), TopicId: t.GetTopicId()}
+		result := &clusterv1.DeleteTopicsAnswer_Topic{Name: text(t.GetName()), TopicId: t.GetTopicId()}
 		topic, err := d.findTopic(t)
 		switch {
 		case err != nil:
 		case asked[topic.ID] > 1:
 			err = metadata.Errorf(metadata.CodeInvalidRequest, "the request names the topic %q more than once", topic.Name)
 		default:
-			result.Name, result.TopicId = topic.Name, topic.ID[:]
-			d.note(&metadatav1.Record{Kind: &metadatav1.Record_TopicRemoved{TopicRemoved: &metadatav1.TopicRemoved{Id: topic.ID[:]}}})
+			id := topic.ID
+			result.Name, result.TopicId = topic.Name, id[:]
+			d.note(&metadatav1.Record{Kind: &metadatav1.Record_TopicRemoved{TopicRemoved: &metadatav1.TopicRemoved{Id: id[:]}}})
 		}
 		if err != nil {
 			result.Code, result.Message = int32(err.Code), err.Message
@@ -209,5 +217,5 @@ func (d *decision) findTopic(t *clusterv1.DeleteTopics_Topic) (*metadata.Topic, 
 	if topic := d.img.TopicByName(t.GetName()); topic != nil {
 		return topic, nil
 	}
-	return nil, metadata.Errorf(metadata.CodeUnknownTopicOrPartition, "there is no topic %q", strings.ToValidUTF8(t.GetName(), "?"))
+	return nil, metadata.Errorf(metadata.CodeUnknownTopicOrPartition, "there is no topic %q", t.GetName())
 }

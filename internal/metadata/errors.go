@@ -3,6 +3,7 @@ package metadata
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
 )
@@ -13,9 +14,10 @@ type Error struct {
 	Message string
 }
 
-// Errorf makes an Error.
+// Errorf makes an Error. Its message is valid UTF-8 whatever is quoted in it, since
+// answers stand in protobuf strings.
 func Errorf(code int16, format string, args ...any) *Error {
-	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+	return &Error{Code: code, Message: strings.ToValidUTF8(fmt.Sprintf(format, args...), "\uFFFD")}
 }
 
 // Error implements error.
