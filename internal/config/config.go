@@ -28,6 +28,7 @@ type Mode int8
 const (
 	Standalone  Mode = iota // one node, its own only voter, on loopback
 	RaftCluster             // a founder or member of a cluster of several nodes
+	ByPeers                 // for a look at a configuration: RaftCluster if it names peers, else Standalone
 )
 
 // String returns the name of the command that starts the mode.

@@ -262,6 +262,15 @@ func TestDependentDefaultsShowTheirOrigin(t *testing.T) {
 	}
 }
 
+func TestModeByPeers(t *testing.T) {
+	if c := load(t, Sources{Mode: ByPeers}); c.Mode() != Standalone {
+		t.Errorf("without peers: %v", c.Mode())
+	}
+	if c := load(t, Sources{Mode: ByPeers, Flags: set("node.id=1", "peers=2@b:5001")}); c.Mode() != RaftCluster || c.BindAddr != "*" {
+		t.Errorf("with peers: %v, bound to %s", c.Mode(), c.BindAddr)
+	}
+}
+
 func TestListenAddresses(t *testing.T) {
 	c := load(t, Sources{Mode: RaftCluster, Flags: set("node.id=1", "peers=2@b:5001", "raft.addr=*:5001")})
 	if got := c.KafkaListenAddr(); got != ":9092" {

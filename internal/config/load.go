@@ -50,6 +50,12 @@ func Load(src Sources) (*Config, error) {
 		c.index[p.Name] = i
 		c.values = append(c.values, l.value(c, p))
 	}
+	if c.mode == ByPeers {
+		c.mode = Standalone
+		if len(c.Peers) > 0 {
+			c.mode = RaftCluster
+		}
+	}
 	if len(l.errs) == 0 {
 		l.errs = append(l.errs, c.complete()...)
 	}

@@ -1,0 +1,238 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/chronik-stream/chronik/internal/config"
+)
+
+const defaultBootstrap = "localhost:9092"
+
+// client is what a command that talks to a cluster needs: its flags, and the connection once it is open.
+type client struct {
+	g         *globals
+	bootstrap string
+	format    string
+	timeout   time.Duration
+
+	cmd *cobra.Command
+	kgo *kgo.Client
+	adm *kadm.Client
+}
+
+// clientFlags gives a command, and those below it, the flags of a client.
+func (g *globals) clientFlags(cmd *cobra.Command) *client {
+	c := &client{g: g}
+	flags := cmd.PersistentFlags()
+	flags.StringVarP(&c.bootstrap, "bootstrap-server", "b", "", "`host:port,...` of some nodes of the cluster (CHRONIK_BOOTSTRAP_SERVER; default "+defaultBootstrap+")")
+	flags.StringVar(&c.format, "format", "table", "`table|json|yaml|name`: the form of the output")
+	flags.DurationVar(&c.timeout, "timeout", 10*time.Second, "how long to wait for the cluster")
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+// seeds returns the addresses of --bootstrap-server, each with a port.
+func (c *client) seeds() ([]string, error) {
+	text, from := c.bootstrap, "--bootstrap-server"
+	if text == "" {
+		text, from = c.g.program.getenv("CHRONIK_BOOTSTRAP_SERVER"), "CHRONIK_BOOTSTRAP_SERVER"
+	}
+	if text == "" {
+		text = defaultBootstrap
+	}
+	var seeds []string
+	for seed := range strings.SplitSeq(text, ",") {
+		seed = strings.TrimSpace(seed)
+		if seed == "" {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(seed); err != nil {
+			if strings.Count(seed, ":") != 0 {
+				return nil, usagef("%s %s: %q is not host:port", from, text, seed)
+			}
+			seed += ":9092"
+		}
+		seeds = append(seeds, seed)
+	}
+	if len(seeds) == 0 {
+		return nil, usagef("%s %q names no address: write host:port, as in %s", from, text, defaultBootstrap)
+	}
+	return seeds, nil
+}
+
+// run connects and calls do with a context that ends with the command's timeout, or, if there is
+// no end to what it does, with the command.
+func (c *client) run(cmd *cobra.Command, endless bool, do func(ctx context.Context) error, opts ...kgo.Opt) error {
+	if !slices.Contains(formats, c.format) {
+		return usagef("--format %s: must be one of %s", c.format, strings.Join(formats, ", "))
+	}
+	if c.timeout <= 0 {
+		return usagef("--timeout %v: must be more than 0", c.timeout)
+	}
+	seeds, err := c.seeds()
+	if err != nil {
+		return err
+	}
+	c.cmd = cmd
+	if err := c.open(seeds, opts); err != nil {
+		return err
+	}
+	defer c.kgo.Close()
+	ctx := cmd.Context()
+	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	if err := c.reach(limited, seeds); err != nil {
+		return err
+	}
+	if !endless {
+		ctx = limited
+	}
+	return c.explain(do(ctx))
+}
+
+// open makes the client; nothing is dialled yet.
+func (c *client) open(seeds []string, opts []kgo.Opt) error {
+	all := append([]kgo.Opt{
+		kgo.SeedBrokers(seeds...),
+		kgo.ClientID("chronik-server"),
+		kgo.SoftwareNameAndVersion("chronik-server", softwareVersion(c.g.program.Version)),
+		kgo.DialTimeout(min(c.timeout, 5*time.Second)),
+		kgo.RetryTimeout(c.timeout),
+		kgo.MetadataMinAge(50 * time.Millisecond), // a command is short: it must see what it has just made
+	}, opts...)
+	if v, ok := c.g.values["log.level"]; ok && strings.EqualFold(*v, "debug") {
+		all = append(all, kgo.WithLogger(kgo.BasicLogger(c.g.program.Err, kgo.LogLevelDebug, nil)))
+	}
+	cl, err := kgo.NewClient(all...)
+	if err != nil {
+		return err
+	}
+	c.kgo, c.adm = cl, kadm.NewClient(cl)
+	c.adm.SetTimeoutMillis(int32(min(c.timeout.Milliseconds(), 1<<31-1)))
+	return nil
+}
+
+// softwareVersion makes a version fit for ApiVersions, which allows few characters.
+func softwareVersion(v string) string {
+	clean := strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '.' || r == '-' {
+			return r
+		}
+		return '-'
+	}, v)
+	if clean = strings.Trim(clean, ".-"); clean == "" {
+		return "unknown"
+	}
+	return clean
+}
+
+// reach dials the seeds, so that a wrong address is told as such and at once.
+func (c *client) reach(ctx context.Context, seeds []string) error {
+	var first error
+	for _, seed := range seeds {
+		conn, err := (&net.Dialer{Timeout: min(c.timeout, 5*time.Second)}).DialContext(ctx, "tcp", seed)
+		if err == nil {
+			conn.Close()
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if c.cmd.Context().Err() != nil {
+		return c.cmd.Context().Err()
+	}
+	return fmt.Errorf("cannot reach Kafka at %s: %w; start a node with 'chronik-server', or name another address with -b", strings.Join(seeds, ","), cause(first))
+}
+
+// cause strips what net puts before the reason.
+func cause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// explain turns an error of the client library into one that says what to do.
+func (c *client) explain(err error) error {
+	var coded *exitError
+	var ke *kerr.Error
+	switch {
+	case err == nil || errors.Is(err, errReported) || errors.As(err, &coded):
+		return err
+	case c.cmd.Context().Err() != nil:
+		return errors.New("interrupted")
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer within %v; is the cluster without a leader? 'chronik-server cluster status' tells, --timeout waits longer", c.timeout)
+	case errors.As(err, &ke):
+		return errors.New(kafkaError(ke, ""))
+	default:
+		return err
+	}
+}
+
+// kafkaError words an error of the broker: its own message if it sent one, else the code's.
+func kafkaError(err error, message string) string {
+	var ke *kerr.Error
+	if !errors.As(err, &ke) {
+		return err.Error()
+	}
+	if message == "" {
+		message = strings.TrimSuffix(ke.Description, ".")
+	}
+	return fmt.Sprintf("%s (%s)", message, ke.Message)
+}
+
+// print writes a result to standard output.
+func (c *client) print(r result) error { return r.print(c.g.program.Out, c.format) }
+
+// noteln writes a line about what is going on to standard error.
+func (c *client) noteln(format string, args ...any) {
+	fmt.Fprintf(c.g.program.Err, format+"\n", args...)
+}
+
+// completeNames completes the names of topics or groups with what the cluster has.
+func (c *client) completeNames(list func(ctx context.Context, adm *kadm.Client) ([]string, error)) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		c.timeout = time.Second
+		var names []string
+		_ = c.run(cmd, false, func(ctx context.Context) error { // a shell is no place for errors
+			var err error
+			names, err = list(ctx, c.adm)
+			return err
+		})
+		return slices.DeleteFunc(names, func(n string) bool {
+			return !strings.HasPrefix(n, prefix) || slices.Contains(args, n)
+		}), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func listTopicNames(ctx context.Context, adm *kadm.Client) ([]string, error) {
+	topics, err := adm.ListTopics(ctx)
+	return topics.Names(), err
+}
+
+func listGroupNames(ctx context.Context, adm *kadm.Client) ([]string, error) {
+	groups, err := adm.ListGroups(ctx)
+	return groups.Groups(), err
+}
+
+// suggest ends an error about a name that is not there with the nearest that is.
+func suggest(name string, known []string) string {
+	if near := config.Nearest(name, known); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	return ""
+}

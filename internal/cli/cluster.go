@@ -1,0 +1,232 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// metadataTopic is the name Kafka's tools ask the quorum's state under.
+const metadataTopic = "__cluster_metadata"
+
+func (g *globals) cluster() *cobra.Command {
+	cmd := &cobra.Command{Use: "cluster", Short: "Show how a cluster is"}
+	c := g.clientFlags(cmd)
+	return parent(cmd, c.clusterStatus())
+}
+
+// clusterState is what cluster status shows.
+type clusterState struct {
+	ClusterID  string      `json:"clusterId"`
+	Healthy    bool        `json:"healthy"`
+	Problems   []string    `json:"problems"`
+	Leader     int32       `json:"leader"` // of the metadata quorum; -1: none
+	Term       int32       `json:"term"`
+	Committed  int64       `json:"committed"`
+	Nodes      []nodeState `json:"nodes"`
+	Topics     int         `json:"topics"`
+	Partitions int         `json:"partitions"`
+	Leaderless []string    `json:"leaderless"`
+}
+
+type nodeState struct {
+	ID     int32  `json:"id"`
+	Addr   string `json:"addr"`
+	Rack   string `json:"rack,omitempty"`
+	Fenced bool   `json:"fenced"`
+	Voter  bool   `json:"voter"`
+	Leader bool   `json:"leader"`
+	LogEnd int64  `json:"logEnd"` // of its metadata log, as the leader knows it; -1: not known
+}
+
+func (c *client) clusterStatus() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show nodes, the metadata quorum, and partitions without a leader",
+		Long: "Shows the nodes of the cluster, the Raft quorum that keeps its metadata, and which partitions have no leader.\n" +
+			"The exit code is 0 if all is well and 3 if not.",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.run(cmd, false, func(ctx context.Context) error {
+				s, err := c.clusterState(ctx)
+				if err != nil {
+					return err
+				}
+				r := result{value: s, table: s.table}
+				for _, n := range s.Nodes {
+					r.names = append(r.names, fmt.Sprint(n.ID))
+				}
+				if err := c.print(r); err != nil {
+					return err
+				}
+				if !s.Healthy {
+					return &exitError{exitUnhealthy, errReported}
+				}
+				return nil
+			})
+		},
+	}
+}
+
+// clusterState asks for the cluster, its quorum and its topics.
+func (c *client) clusterState(ctx context.Context) (*clusterState, error) {
+	cluster := kmsg.NewPtrDescribeClusterRequest()
+	cluster.IncludeFencedBrokers = true
+	described, err := cluster.RequestWith(ctx, c.kgo)
+	if err == nil {
+		err = brokerError(described.ErrorCode, described.ErrorMessage)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &clusterState{ClusterID: described.ClusterID, Leader: -1, Term: -1, Committed: -1, Problems: []string{}, Nodes: []nodeState{}, Leaderless: []string{}}
+	for _, b := range described.Brokers {
+		n := nodeState{ID: b.NodeID, Addr: fmt.Sprintf("%s:%d", b.Host, b.Port), Fenced: b.IsFenced, LogEnd: -1}
+		if b.Rack != nil {
+			n.Rack = *b.Rack
+		}
+		s.Nodes = append(s.Nodes, n)
+	}
+	if err := s.quorum(ctx, c.kgo); err != nil {
+		s.Problems = append(s.Problems, "the metadata quorum does not answer: "+kafkaError(err, ""))
+	}
+	slices.SortFunc(s.Nodes, func(a, b nodeState) int { return cmp.Compare(a.ID, b.ID) })
+	topics, err := c.adm.ListTopicsWithInternal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range topics.Sorted() {
+		s.Topics++
+		for _, p := range t.Partitions.Sorted() {
+			s.Partitions++
+			if p.Leader < 0 {
+				s.Leaderless = append(s.Leaderless, fmt.Sprintf("%s-%d", t.Topic, p.Partition))
+			}
+		}
+	}
+	s.judge()
+	return s, nil
+}
+
+// quorum adds who leads and votes.
+func (s *clusterState) quorum(ctx context.Context, cl *kgo.Client) error {
+	q, err := describeQuorum(ctx, cl)
+	if err != nil {
+		return err
+	}
+	s.Leader, s.Term, s.Committed = q.LeaderID, q.LeaderEpoch, q.HighWatermark
+	node := func(id int32) *nodeState {
+		for i := range s.Nodes {
+			if s.Nodes[i].ID == id {
+				return &s.Nodes[i]
+			}
+		}
+		s.Nodes = append(s.Nodes, nodeState{ID: id, Addr: "-", Fenced: true, LogEnd: -1}) // a voter that has not registered
+		return &s.Nodes[len(s.Nodes)-1]
+	}
+	for _, v := range q.CurrentVoters {
+		n := node(v.ReplicaID)
+		n.Voter, n.LogEnd, n.Leader = true, v.LogEndOffset, v.ReplicaID == q.LeaderID
+	}
+	for _, v := range q.Observers {
+		node(v.ReplicaID).LogEnd = v.LogEndOffset
+	}
+	return nil
+}
+
+// describeQuorum asks for the state of the metadata log's replicas.
+func describeQuorum(ctx context.Context, cl *kgo.Client) (*kmsg.DescribeQuorumResponseTopicPartition, error) {
+	req := kmsg.NewPtrDescribeQuorumRequest()
+	topic := kmsg.NewDescribeQuorumRequestTopic()
+	topic.Topic = metadataTopic
+	topic.Partitions = append(topic.Partitions, kmsg.NewDescribeQuorumRequestTopicPartition())
+	req.Topics = append(req.Topics, topic)
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return nil, err
+	}
+	if err := brokerError(resp.ErrorCode, resp.ErrorMessage); err != nil {
+		return nil, err
+	}
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return nil, errors.New("the answer about the metadata quorum is empty")
+	}
+	p := &resp.Topics[0].Partitions[0]
+	return p, brokerError(p.ErrorCode, p.ErrorMessage)
+}
+
+// brokerError makes an error of a code and the message that came with it.
+func brokerError(code int16, message *string) error {
+	err := kerr.ErrorForCode(code)
+	if err != nil && message != nil && *message != "" {
+		return errors.New(kafkaError(err, *message))
+	}
+	return err
+}
+
+// judge lists what is wrong.
+func (s *clusterState) judge() {
+	if s.Leader < 0 && len(s.Problems) == 0 {
+		s.Problems = append(s.Problems, "the metadata quorum has no leader: a majority of the voters must be running")
+	}
+	var fenced []int32
+	for _, n := range s.Nodes {
+		if n.Fenced {
+			fenced = append(fenced, n.ID)
+		}
+	}
+	if len(fenced) > 0 {
+		s.Problems = append(s.Problems, fmt.Sprintf("not serving: node %s; start it, or see its log", ids(fenced)))
+	}
+	if n := len(s.Leaderless); n > 0 {
+		shown := s.Leaderless[:min(n, 5)]
+		more := ""
+		if n > len(shown) {
+			more = fmt.Sprintf(" and %d more", n-len(shown))
+		}
+		s.Problems = append(s.Problems, fmt.Sprintf("%s without a leader: %s%s", plural(n, "partition"), strings.Join(shown, ", "), more))
+	}
+	s.Healthy = len(s.Problems) == 0
+}
+
+func (s *clusterState) table(t *table) {
+	state := "healthy"
+	if !s.Healthy {
+		state = "not healthy"
+	}
+	t.line("cluster %s: %s", s.ClusterID, state)
+	for _, p := range s.Problems {
+		t.line("  %s", p)
+	}
+	leader := "no leader"
+	if s.Leader >= 0 {
+		leader = fmt.Sprintf("leader %d, term %d, committed %d", s.Leader, s.Term, s.Committed)
+	}
+	t.line("metadata: %s", leader)
+	t.line("topics: %d with %s", s.Topics, plural(s.Partitions, "partition"))
+	t.head("NODE", "ADDRESS", "STATE", "QUORUM", "METADATA LOG", "RACK")
+	for _, n := range s.Nodes {
+		state, quorum, end := "serving", "observer", "-"
+		if n.Fenced {
+			state = "fenced"
+		}
+		if n.Voter {
+			quorum = "voter"
+		}
+		if n.Leader {
+			quorum = "leader"
+		}
+		if n.LogEnd >= 0 {
+			end = fmt.Sprint(n.LogEnd)
+		}
+		t.row(n.ID, n.Addr, state, quorum, end, orDash(n.Rack))
+	}
+}

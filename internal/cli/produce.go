@@ -1,0 +1,283 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/term"
+)
+
+// producing is what the flags of produce say.
+type producing struct {
+	key       string
+	hasKey    bool
+	separator string
+	layout    string
+	headers   []string
+	partition int32
+	codec     string
+	acks      string
+}
+
+func (g *globals) produce() *cobra.Command {
+	var p producing
+	cmd := &cobra.Command{
+		Use:   "produce TOPIC [VALUE...]",
+		Short: "Write records to a topic: the arguments, or the lines of standard input",
+		Long: "Writes records to a topic: one for each argument after the topic, or, without any, one for each line of standard input.\n" +
+			"It ends when the cluster has acknowledged all of them, and says where they are.\n\n" +
+			"A layout (-f) reads other forms than lines: %k key, %v value, %t topic, %p partition, %d timestamp, %h{%k=%v } headers,\n" +
+			"%K and %V the lengths of key and value, \\n \\t \\xNN characters; as in kgo.NewRecordReader.",
+		Example: "  chronik-server produce orders hello world\n" +
+			"  printf 'k1:one\\nk2:two\\n' | chronik-server produce orders -K :\n" +
+			"  chronik-server produce orders -z zstd < lines.txt",
+		Args: someArgs(1, 0, "the name of a topic"),
+	}
+	c := g.clientFlags(cmd)
+	flags := cmd.Flags()
+	flags.StringVarP(&p.key, "key", "k", "", "the `key` of all records")
+	flags.StringVarP(&p.separator, "key-separator", "K", "", "what stands between key and value in a line")
+	flags.StringVarP(&p.layout, "layout", "f", "", "the `form` of standard input, as \"%k %v\\n\"")
+	flags.StringArrayVarP(&p.headers, "header", "H", nil, "`key=value` header of all records; may be given again")
+	flags.Int32VarP(&p.partition, "partition", "p", -1, "the partition of all records `n`; -1: by key, or spread")
+	flags.StringVarP(&p.codec, "compression", "z", "none", "`none|gzip|snappy|lz4|zstd`")
+	flags.StringVar(&p.acks, "acks", "all", "`all|1|0`: whose acknowledgement to wait for")
+	cmd.ValidArgsFunction = c.completeNames(listTopicNames)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p.hasKey = cmd.Flags().Changed("key")
+		opts, err := p.options()
+		if err != nil {
+			return err
+		}
+		headers, err := p.recordHeaders()
+		if err != nil {
+			return err
+		}
+		next, err := p.reader(g.program, args[1:])
+		if err != nil {
+			return err
+		}
+		return c.run(cmd, true, func(ctx context.Context) error {
+			return c.produceAll(ctx, args[0], func() (*kgo.Record, error) {
+				r, err := next()
+				if err == nil {
+					r.Topic, r.Partition = args[0], p.partition
+					r.Headers = append(r.Headers, headers...)
+					if p.hasKey {
+						r.Key = []byte(p.key)
+					}
+				}
+				return r, err
+			})
+		}, opts...)
+	}
+	return cmd
+}
+
+// options turns flags into those of the client, or says which is wrong.
+func (p *producing) options() ([]kgo.Opt, error) {
+	codecs := map[string]kgo.CompressionCodec{
+		"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
+	}
+	codec, ok := codecs[p.codec]
+	if !ok {
+		return nil, usagef("--compression %s: must be one of none, gzip, snappy, lz4, zstd", p.codec)
+	}
+	opts := []kgo.Opt{kgo.ProducerBatchCompression(codec), kgo.AllowAutoTopicCreation()}
+	switch p.acks {
+	case "all":
+		opts = append(opts, kgo.RequiredAcks(kgo.AllISRAcks()))
+	case "1":
+		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
+	case "0":
+		opts = append(opts, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite())
+	default:
+		return nil, usagef("--acks %s: must be one of all, 1, 0", p.acks)
+	}
+	if p.partition >= 0 {
+		opts = append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	} else if p.partition != -1 {
+		return nil, usagef("--partition %d: must be a partition's number, or -1", p.partition)
+	}
+	return opts, nil
+}
+
+func (p *producing) recordHeaders() ([]kgo.RecordHeader, error) {
+	var headers []kgo.RecordHeader
+	for _, h := range p.headers {
+		key, value, ok := strings.Cut(h, "=")
+		if !ok {
+			return nil, usagef("-H %s: write key=value, as in -H source=shop", h)
+		}
+		headers = append(headers, kgo.RecordHeader{Key: key, Value: []byte(value)})
+	}
+	return headers, nil
+}
+
+// reader returns what yields one record after the other, and io.EOF after the last.
+func (p *producing) reader(program *Program, values []string) (func() (*kgo.Record, error), error) {
+	if len(values) > 0 {
+		if p.layout != "" || p.separator != "" {
+			return nil, usagef("-f and -K describe standard input, but values are given as arguments: leave out one of them")
+		}
+		return func() (*kgo.Record, error) {
+			if len(values) == 0 {
+				return nil, io.EOF
+			}
+			r := kgo.StringRecord(values[0])
+			values = values[1:]
+			return r, nil
+		}, nil
+	}
+	layout := "%v\n"
+	switch {
+	case p.layout != "" && p.separator != "":
+		return nil, usagef("-f and -K both describe standard input: give one of them")
+	case p.layout != "":
+		layout = p.layout
+	case p.separator != "":
+		layout = "%k" + strings.NewReplacer("%", "%%", `\`, `\\`, "{", "%{", "}", "%}").Replace(p.separator) + "%v\n"
+	}
+	in := program.In
+	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		fmt.Fprintln(program.Err, "type a record a line; Ctrl-D ends")
+	}
+	reader, err := kgo.NewRecordReader(&lastLine{in: in}, layout)
+	if err != nil {
+		return nil, usagef("--layout %s: %v", layout, err)
+	}
+	return reader.ReadRecord, nil
+}
+
+// lastLine ends its input with a line feed where the last line has none.
+type lastLine struct {
+	in   io.Reader
+	last byte
+	some bool
+	done bool
+}
+
+func (l *lastLine) Read(p []byte) (int, error) {
+	if l.done || len(p) == 0 {
+		return 0, io.EOF
+	}
+	n, err := l.in.Read(p)
+	if n > 0 {
+		l.last, l.some = p[n-1], true
+	}
+	if errors.Is(err, io.EOF) && n < len(p) {
+		l.done = true
+		if l.some && l.last != '\n' {
+			p[n] = '\n'
+			return n + 1, io.EOF
+		}
+		return n, io.EOF
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil // no room for a line feed: the next read says so
+	}
+	return n, err
+}
+
+// produced is where the records of one partition went.
+type produced struct {
+	Partition int32 `json:"partition"`
+	Records   int64 `json:"records"`
+	First     int64 `json:"first"` // offsets; -1 where acks=0 leaves them unknown
+	Last      int64 `json:"last"`
+}
+
+type production struct {
+	Topic      string     `json:"topic"`
+	Records    int64      `json:"records"`
+	Partitions []produced `json:"partitions"`
+}
+
+// produceAll writes records until next says io.EOF, and waits for all acknowledgements.
+func (c *client) produceAll(ctx context.Context, topic string, next func() (*kgo.Record, error)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		mu     sync.Mutex
+		parts  = map[int32]*produced{}
+		failed error
+	)
+	acked := func(r *kgo.Record, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			if failed == nil {
+				failed = err
+				cancel() // what comes after a lost record is not sent: the input's order is the topic's
+			}
+			return
+		}
+		p := parts[r.Partition]
+		if p == nil {
+			p = &produced{Partition: r.Partition, First: r.Offset}
+			parts[r.Partition] = p
+		}
+		p.Records++
+		p.First, p.Last = min(p.First, r.Offset), max(p.Last, r.Offset)
+	}
+	var inputErr error
+	for ctx.Err() == nil {
+		r, err := next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			inputErr = fmt.Errorf("cannot read a record from standard input: %w", err)
+			break
+		}
+		c.kgo.Produce(ctx, r, acked)
+	}
+	if err := c.kgo.Flush(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	done := production{Topic: topic, Partitions: []produced{}}
+	for _, p := range parts {
+		done.Records += p.Records
+		done.Partitions = append(done.Partitions, *p)
+	}
+	slices.SortFunc(done.Partitions, func(a, b produced) int { return int(a.Partition - b.Partition) })
+	if done.Records > 0 || failed == nil {
+		if err := c.print(done.result()); err != nil {
+			return err
+		}
+	}
+	if failed != nil {
+		return fmt.Errorf("cannot write to %s: %s", topic, kafkaError(failed, ""))
+	}
+	return inputErr
+}
+
+func (p production) result() result {
+	r := result{value: p, table: func(t *table) {
+		t.line("wrote %s to %s", plural(p.Records, "record"), p.Topic)
+		for _, part := range p.Partitions {
+			switch {
+			case part.First < 0:
+				t.line("  partition %d: %s", part.Partition, plural(part.Records, "record"))
+			case part.First == part.Last:
+				t.line("  partition %d: offset %d", part.Partition, part.First)
+			default:
+				t.line("  partition %d: offsets %d to %d", part.Partition, part.First, part.Last)
+			}
+		}
+	}}
+	for _, part := range p.Partitions {
+		r.names = append(r.names, fmt.Sprintf("%s-%d", p.Topic, part.Partition))
+	}
+	return r
+}

@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chronik-stream/chronik/internal/config"
+)
+
+func (g *globals) standalone() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "standalone",
+		Aliases: []string{"start"},
+		Short:   "Run a single node",
+		Long: "Runs a single node, the only voter of its own cluster; the bare command does the same.\n" +
+			"It is bound to loopback: give --bind-addr and --advertised-addr to serve other machines.",
+		Example: "  chronik-server standalone --kafka-port 9092 --data-dir /var/lib/chronik",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return g.serve(cmd, config.Standalone)
+		},
+	}
+	g.propertyFlag(cmd, "raft.addr")
+	return cmd
+}
+
+func (g *globals) raftCluster() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "raft-cluster",
+		Short: "Run a node of a cluster",
+		Long: "Runs a node of a cluster whose metadata is replicated by Raft. Every founder is started with its own id and\n" +
+			"the others as --peers, in any order; the first start needs all of them, every later one a majority.",
+		Example: "  chronik-server --node-id 1 --kafka-port 9092 --advertised-addr localhost \\\n" +
+			"    raft-cluster --raft-addr 0.0.0.0:5001 --peers \"2@localhost:5002,3@localhost:5003\"",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return g.serve(cmd, config.RaftCluster)
+		},
+	}
+	g.propertyFlag(cmd, "raft.addr")
+	g.propertyFlag(cmd, "peers")
+	return cmd
+}
+
+// serve runs a node until a signal stops it.
+func (g *globals) serve(cmd *cobra.Command, mode config.Mode) error {
+	cfg, err := g.load(cmd, mode)
+	if err != nil {
+		return err
+	}
+	logger := newLogger(g.program.Err, cfg.LogLevel, cfg.LogFormat)
+	logger.Info("starting", "version", g.program.Version, "mode", mode.String(), "node", cfg.NodeID, "data_dir", cfg.DataDir)
+	err = g.program.Serve(cmd.Context(), cfg, logger)
+	if err != nil {
+		return err
+	}
+	logger.Info("stopped", "node", cfg.NodeID)
+	return nil
+}
+
+// newLogger makes the log of the process: text for people or JSON for collectors, one line an event.
+func newLogger(w io.Writer, level, format string) *slog.Logger {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		l = slog.LevelInfo // the table lets no other text through
+	}
+	options := &slog.HandlerOptions{Level: l}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// untilSignal returns a context that ends at the first SIGINT or SIGTERM; a second one ends the
+// process at once, for a person who does not want to wait. stop ends the goroutine that listens.
+func (p *Program) untilSignal(parent context.Context) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case s := <-signals:
+			fmt.Fprintf(p.Err, "chronik-server: %v: stopping; once more ends at once\n", s)
+			cancel()
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case s := <-signals:
+			fmt.Fprintf(p.Err, "chronik-server: %v again: ended without a clean stop\n", s)
+			os.Exit(exitFailed)
+		case <-parent.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel()
+	}
+}
