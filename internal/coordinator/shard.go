@@ -251,7 +251,7 @@ func (s *shard[M]) take(now Now, res Result) error {
 		}
 	}
 	w := s.gather(res)
-	if w == nil || invariant.Mutant("coordinator-reply-before-commit") {
+	if w == nil || invariant.Mutant("m-28") {
 		release(res.Replies, nil)
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/coordinator"
+	"github.com/chronik-stream/chronik/internal/invariant"
 )
 
 // Join handles a JoinGroup. answer is called once, when the join phase that the
@@ -337,7 +338,9 @@ func (m *Machine) announce(now coordinator.Now, g *group, res *coordinator.Resul
 		m.setJoinTimer(g, g.rebalanceTimeout(), res)
 		return
 	}
-	res.Records = append(res.Records, rec)
+	if !invariant.Mutant("group-generation-not-written") {
+		res.Records = append(res.Records, rec)
+	}
 	for _, mb := range g.order {
 		a := g.joinAnswer(mb)
 		if g.leader == mb.id {

@@ -2,6 +2,7 @@ package group
 
 import (
 	"github.com/chronik-stream/chronik/internal/coordinator"
+	"github.com/chronik-stream/chronik/internal/invariant"
 )
 
 // Commit handles an OffsetCommit.
@@ -68,7 +69,7 @@ func (m *Machine) mayCommit(g *group, req CommitRequest) error {
 		return err
 	}
 	switch {
-	case req.Generation != g.generation:
+	case req.Generation != g.generation && !invariant.Mutant("m-29"):
 		return ErrIllegalGeneration
 	case g.state == CompletingRebalance:
 		// The member has its new generation but not its new assignment: what it
@@ -194,6 +195,8 @@ func (g *group) expiry() func(Committed) int64 {
 		return byCommit
 	case g.state == Stable && g.knowsTopics:
 		return byCommit // of topics that nobody is subscribed to any more
+	case invariant.Mutant("m-46"):
+		return byCommit
 	default:
 		return nil
 	}

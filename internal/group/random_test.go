@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,7 +94,7 @@ type world struct {
 }
 
 // generation is what all its members must have been told alike.
-type generation struct{ leader, protocol string }
+type generation struct{ leader, protocol, members string }
 
 const (
 	worldSession   = 10 * time.Second
@@ -173,11 +174,7 @@ func (w *world) run() {
 			delete(quit, gone)
 		}
 		if w.chance(0.15) {
-			w.log.mu.Lock()
-			w.log.epoch++
-			epoch := w.log.epoch
-			w.log.mu.Unlock()
-			w.r.Load(0, epoch, w.log)
+			w.replace()
 		}
 		time.Sleep(w.upTo(15 * time.Second))
 	}
@@ -197,6 +194,15 @@ func (w *world) run() {
 	}
 	cancel()
 	all.Wait()
+}
+
+// replace lets another coordinator take over.
+func (w *world) replace() {
+	w.log.mu.Lock()
+	w.log.epoch++
+	epoch := w.log.epoch
+	w.log.mu.Unlock()
+	w.r.Load(0, epoch, w.log)
 }
 
 // settled checks that all live members own a share of the same generation.
@@ -267,6 +273,9 @@ func (w *world) member(ctx context.Context, n int) {
 		case j.Err == nil:
 			id = j.MemberID
 			w.joined(j)
+			if w.chance(0.05) {
+				w.replace() // between the generation and its assignment
+			}
 			if s, ok := w.sync(n, id, j); ok {
 				w.live(ctx, n, id, j.Generation, s)
 			}
@@ -299,10 +308,16 @@ func (w *world) forget(n int) {
 func (w *world) joined(j JoinAnswer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	told := generation{j.Leader, j.Protocol}
-	if before, ok := w.generations[j.Generation]; ok && before != told {
+	told := generation{j.Leader, j.Protocol, ""}
+	for _, m := range j.Members {
+		told.members += m.ID + " "
+	}
+	before, ok := w.generations[j.Generation]
+	if ok && (before.leader != told.leader || before.protocol != told.protocol ||
+		before.members != "" && told.members != "" && before.members != told.members) {
 		w.t.Errorf("generation %d was given twice: %v and %v", j.Generation, before, told)
 	}
+	told.members = cmp.Or(told.members, before.members)
 	w.generations[j.Generation] = told
 	if w.newest > j.Generation {
 		w.t.Errorf("generation %d began after a commit of generation %d", j.Generation, w.newest)
