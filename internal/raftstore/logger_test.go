@@ -1,0 +1,56 @@
+package raftstore
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+func TestLoggerWritesLevelsFieldsAndFormats(t *testing.T) {
+	var out bytes.Buffer
+	l := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	g := NewLogger(l).With("node", 1)
+	g.Debug("hidden")
+	g.Info("entering leader state", "leader", hclog.Fmt("%+v", []int{1, 2}))
+	g.Named("x").Warn("odd", "a", "b")
+	got := out.String()
+	for _, want := range []string{`level=INFO msg="raft: entering leader state" node=1 leader="[1 2]"`, `level=WARN msg="raft: odd" node=1 a=b`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing in:\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "hidden") {
+		t.Error("a debug line at level info")
+	}
+	if g.GetLevel() != hclog.Info || g.IsDebug() || !g.IsWarn() {
+		t.Errorf("level %v", g.GetLevel())
+	}
+}
+
+func TestLoggerHoldsRepeatedLinesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		g := NewLogger(slog.New(slog.NewTextHandler(&out, nil)))
+		for range 1000 {
+			g.Error("failed to heartbeat to", "peer", "node:2/x", "error", "unreachable")
+			g.Error("failed to heartbeat to", "peer", "node:3/x", "error", "unreachable")
+			g.Error("something else")
+			time.Sleep(20 * time.Millisecond)
+		}
+		// 20 s: at 0 and at 10 for each peer.
+		if got := strings.Count(out.String(), "failed to heartbeat"); got != 4 {
+			t.Errorf("%d lines", got)
+		}
+		if got := strings.Count(out.String(), "held_back=499"); got != 2 {
+			t.Errorf("%d of them say how many were held back:\n%.600s", got, out.String())
+		}
+		if got := strings.Count(out.String(), "something else"); got != 1000 {
+			t.Errorf("%d other lines", got)
+		}
+	})
+}
