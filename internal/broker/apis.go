@@ -40,13 +40,14 @@ type row struct {
 	now   func(*Broker, *call, kmsg.Request) kmsg.Response
 	later func(*Broker, *call, kmsg.Request, *reply)
 	alone func(*Broker, *call, kmsg.Request) kmsg.Response
-	raw   func(*session, *call, []byte) error
+	raw   func(*session, *call, []byte) (func(), error)
 }
 
 // apis makes the table. It is a function so that ApiVersions, which reads the table, can
 // stand in it.
 func apis() []row {
 	return []row{
+		raw(produceKey, 0, 13, leader, (*session).produce).except("transactions; versions 0 to 2 are advertised and refused, as Kafka does"),
 		now(0, 5, anyBroker, (*Broker).apiVersions),
 	}
 }
@@ -86,12 +87,12 @@ func alone[T any, P request[T]](minVersion, maxVersion int16, at where, h func(*
 }
 
 // raw is the row of a handler that decodes the body and encodes the response itself.
-func raw(key, minVersion, maxVersion int16, at where, h func(*session, *call, []byte) error) row {
+func raw(key, minVersion, maxVersion int16, at where, h func(*session, *call, []byte) (func(), error)) row {
 	return row{key: key, name: kmsg.NameForKey(key), min: minVersion, max: maxVersion, where: at, raw: h}
 }
 
 // frames sets the longest frame of the row in bytes.
 func (r row) frames(n int) row { r.frame = n; return r }
 
-// note0 says what is left out.
-func (r row) note0(s string) row { r.note = s; return r }
+// except says what is left out.
+func (r row) except(s string) row { r.note = s; return r }

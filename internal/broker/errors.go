@@ -7,6 +7,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/record"
 	"github.com/chronik-stream/chronik/internal/replica"
+	"github.com/chronik-stream/chronik/internal/storage"
 )
 
 // Kafka's error codes, as far as the broker gives them.
@@ -73,7 +74,18 @@ var codes = []struct {
 	{replica.ErrFencedLeaderEpoch, codeFencedLeaderEpoch},
 	{replica.ErrUnknownLeaderEpoch, codeUnknownLeaderEpoch},
 	{replica.ErrNotEnoughReplicas, codeNotEnoughReplicas},
+	{replica.ErrOpening, codeNotLeaderOrFollower},
 	{replica.ErrTimedOut, codeRequestTimedOut},
+	{errTransactions, codeInvalidRequest},
+	{errAcks, codeInvalidRequiredAcks},
+	{storage.ErrOutOfRange, codeOffsetOutOfRange},
+	{storage.ErrOutOfOrderSequence, codeOutOfOrderSequence},
+	{storage.ErrDuplicateSequence, codeDuplicateSequence},
+	{storage.ErrInvalidProducerEpoch, codeInvalidProducerEpoch},
+	{storage.ErrFencedEpoch, codeNotLeaderOrFollower},
+	{storage.ErrRecordTooLarge, codeRecordListTooLarge},
+	{storage.ErrStorage, codeKafkaStorageError},
+	{storage.ErrClosed, codeNotLeaderOrFollower},
 	{record.ErrTooLarge, codeMessageTooLarge},
 	{record.ErrCorrupt, codeCorruptMessage},
 	{record.ErrIncomplete, codeCorruptMessage},

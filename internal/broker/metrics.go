@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,6 +13,7 @@ import (
 type metrics struct {
 	apis   [wireKeys]apiMetrics
 	errors *prometheus.CounterVec
+	names  [wireKeys]string
 }
 
 type apiMetrics struct {
@@ -36,6 +38,7 @@ func newMetrics(r prometheus.Registerer, rows []row) *metrics {
 	}, []string{"api", "code"})}
 	r.MustRegister(requests, seconds, out, m.errors)
 	for _, row := range rows {
+		m.names[row.key] = row.name
 		m.apis[row.key] = apiMetrics{requests.WithLabelValues(row.name), seconds.WithLabelValues(row.name), out.WithLabelValues(row.name)}
 	}
 	return m
@@ -47,4 +50,9 @@ func (m *metrics) done(key int16, start time.Time, bytes int) {
 	a.requests.Inc()
 	a.seconds.Observe(time.Since(start).Seconds())
 	a.out.Add(float64(bytes))
+}
+
+// error counts an error code in a response. It looks its label up: errors are rare.
+func (m *metrics) error(key, code int16) {
+	m.errors.WithLabelValues(m.names[key], strconv.Itoa(int(code))).Inc()
 }

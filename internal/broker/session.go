@@ -20,6 +20,10 @@ type session struct {
 	clientID string // of the last request: clients do not change it, so it is made once
 	call     call   // of the request that is being served, unless that is alone
 	now      time.Time
+	wall     int64 // wall clock of what is settled together; 0 until it is needed
+	waited   bool  // the request that is being served has waited for partitions to open
+
+	producing producing
 }
 
 // Connect implements listener.Handler.
@@ -74,7 +78,7 @@ func (s *session) Serve(frame []byte) (func(), error) {
 	}
 	s.call = call{row: r, version: h.Version, correlationID: h.CorrelationID, clientID: s.clientID, session: s, start: s.now}
 	if r.raw != nil {
-		return nil, r.raw(s, &s.call, body)
+		return r.raw(s, &s.call, body)
 	}
 	return s.decoded(r, body)
 }
@@ -129,11 +133,34 @@ func (s *session) respond(c *call, resp kmsg.Response) {
 	s.b.m.done(c.row.key, c.start, len(out)-n)
 }
 
+// openWait is how long a request waits for partitions that are being opened.
+const openWait = time.Second
+
+// again serves a raw request once the partitions that it needs are open. It waits on the
+// connection's reader, so it needs the frame for longer than that keeps it.
+func (s *session) again(c *call, body []byte, serve func(*session, *call, []byte) (func(), error)) func() {
+	again, kept := *c, append([]byte(nil), body...)
+	return func() {
+		ctx, cancel := context.WithTimeout(s.b.ctx, openWait)
+		defer cancel()
+		_ = s.b.o.Replicas.Wait(ctx) // if it is in vain the client is told to ask again
+		s.waited = true
+		defer func() { s.waited = false }()
+		if _, err := serve(s, &again, kept); err != nil {
+			s.client.Close(err)
+		}
+		s.settleProduce() // its records are in kept
+	}
+}
+
 // Settle implements listener.Session.
 func (s *session) Settle() {
 	s.settleProduce()
-	s.now = time.Time{}
+	s.now, s.wall = time.Time{}, 0
 }
+
+// Written implements listener.Session: who waits for what was appended is told after the producer.
+func (s *session) Written() { s.producing.round.Finish() }
 
 // Close implements listener.Session.
 func (s *session) Close() {}

@@ -171,19 +171,17 @@ func (c *Client) serveBuffered() error {
 		if alone == nil && int(c.queued.Load()) < maxInFlight && (c.run == nil || len(c.run.Buf) < maxRun) {
 			continue
 		}
-		c.session.Settle()
-		c.flushRun()
+		c.settle()
 		if alone != nil {
 			c.giveBack()
 			alone()
-			c.flushRun()
+			c.settle()
 		}
 		if err := c.waitInFlight(); err != nil {
 			return err
 		}
 	}
-	c.session.Settle()
-	c.flushRun()
+	c.settle()
 	if serveErr == nil {
 		c.expectRest()
 	}
@@ -191,6 +189,14 @@ func (c *Client) serveBuffered() error {
 		return c.waitInFlight()
 	}
 	return serveErr
+}
+
+// settle ends a run of requests: what the session has put off is done and answered, then
+// written, then what others wait for.
+func (c *Client) settle() {
+	c.session.Settle()
+	c.flushRun()
+	c.session.Written()
 }
 
 // next returns the next whole frame, nil if there is none in the buffer.

@@ -36,6 +36,9 @@ type Session interface {
 	// Settle does what Serve has put off; it is called when no whole request is left in what
 	// has been read, and before alone.
 	Settle()
+	// Written is called after what a Settle has answered was written, or queued behind what is not
+	// ready: the time to do what must not hold up the client's answers.
+	Written()
 	// Close is called once, when the connection has ended or is being drained: no more
 	// requests will come, and what waits for events should complete its slots soon.
 	Close()

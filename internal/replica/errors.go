@@ -10,6 +10,8 @@ var (
 	ErrUnknownTopicID = errors.New("replica: unknown topic id")
 	// ErrInconsistentTopicID: the topic of this name has another id now.
 	ErrInconsistentTopicID = errors.New("replica: the topic has another id")
+	// ErrOpening: this broker is to lead the partition and its log is not ready yet; see Manager.Wait.
+	ErrOpening = errors.New("replica: the partition is being opened")
 	// ErrNotLeader: this broker does not lead the partition, or its log is not ready.
 	ErrNotLeader = errors.New("replica: not the leader of the partition")
 	// ErrFencedLeaderEpoch: the caller knows an older leader epoch.

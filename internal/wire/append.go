@@ -53,7 +53,7 @@ type Endpoint struct {
 	Rack string
 }
 
-// appendHint appends the hint as tagged field tag; 10 bytes with its tag and size.
+// appendHint appends the hint as tagged field tag; 11 bytes with its tag and size.
 func appendHint(dst []byte, tag byte, h LeaderHint) []byte {
 	dst = append(dst, tag, 9)
 	dst = appendInt32(dst, h.Node)

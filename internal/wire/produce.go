@@ -1,6 +1,9 @@
 package wire
 
-import "fmt"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 // Produce is key 0. What the versions from 3 on (the first with record batches v2) added:
 //
@@ -106,6 +109,9 @@ type ProduceResult struct {
 	LogStart      int64  // -1 with an error
 	Message       string // of the error; "" is null
 	Leader        LeaderHint
+
+	// At is where AppendProduceResponse has put the result, for FailProduceResult.
+	At int
 }
 
 // AppendProduceResponse appends the body of the response to p; results are in the order of p.Partitions.
@@ -121,6 +127,7 @@ func AppendProduceResponse(dst []byte, p *Produce, results []ProduceResult, endp
 		}
 		dst = appendLen(dst, t.To-t.From, flexible)
 		for j := t.From; j < t.To; j++ {
+			results[j].At = len(dst)
 			dst = appendProduceResult(dst, p.Version, p.Partitions[j].Index, &results[j])
 		}
 		if flexible {
@@ -157,4 +164,15 @@ func appendProduceResult(dst []byte, version int16, index int32, r *ProduceResul
 		return appendHint(append(dst, 1), 0, r.Leader)
 	}
 	return append(dst, 0)
+}
+
+// FailProduceResult makes the result that b begins with an error. It stays as long as it was.
+func FailProduceResult(b []byte, version, code int16) {
+	const none = ^uint64(0)
+	binary.BigEndian.PutUint16(b[4:], uint16(code))
+	binary.BigEndian.PutUint64(b[6:], none)  // base offset
+	binary.BigEndian.PutUint64(b[14:], none) // log append time
+	if version >= 5 {
+		binary.BigEndian.PutUint64(b[22:], none) // log start
+	}
 }
