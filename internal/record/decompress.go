@@ -42,6 +42,8 @@ func Decompress(codec Codec, p []byte, limit int) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %s of %d bytes holds more than %d", ErrLimit, codec, len(p), limit)
 	case err != nil:
 		return nil, fmt.Errorf("%w: %s of %d bytes: %w", ErrInvalidRecord, codec, len(p), err)
+	case len(out) < cap(out)/2:
+		return slices.Clone(out), nil // who keeps a record need not keep the room
 	}
 	return out, nil
 }
@@ -51,8 +53,16 @@ var (
 	errTruncated = errors.New("ends too early")
 )
 
-// firstRoom is how much is allocated before any output of n bytes is seen.
-func firstRoom(n, limit int) int { return min(limit, 8*n+512) }
+// grow returns out with room for n more bytes, twice as large if it must move,
+// but not beyond limit for that alone.
+func grow(out []byte, n, limit int) []byte {
+	if n <= cap(out)-len(out) {
+		return out
+	}
+	moved := make([]byte, len(out), max(len(out)+n, min(2*cap(out), limit)))
+	copy(moved, out)
+	return moved
+}
 
 var gzipReaders = sync.Pool{New: func() any { return new(gzip.Reader) }}
 
@@ -62,12 +72,10 @@ func gunzip(p []byte, limit int) ([]byte, error) {
 	if err := z.Reset(bytes.NewReader(p)); err != nil {
 		return nil, err
 	}
-	out := make([]byte, 0, firstRoom(len(p), limit))
+	out := make([]byte, 0, min(limit, 4*len(p))+1)
 	for {
-		if len(out) == cap(out) {
-			// One byte more than the limit tells a full output from one that goes on.
-			out = slices.Grow(out, max(1, min(len(out), limit+1-len(out))))
-		}
+		// One byte more than the limit tells a full output from one that goes on.
+		out = grow(out, 1, limit+1)
 		n, err := z.Read(out[len(out):cap(out)])
 		out = out[:len(out)+n]
 		switch {
@@ -127,7 +135,7 @@ func appendSnappy(out, block []byte, limit int) ([]byte, error) {
 	case n > limit-len(out):
 		return nil, ErrLimit
 	}
-	out = slices.Grow(out, n)
+	out = grow(out, n, limit)
 	if _, err = snappy.Decode(out[len(out):len(out)+n], block); err != nil {
 		return nil, err
 	}

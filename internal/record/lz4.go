@@ -3,7 +3,6 @@ package record
 import (
 	"encoding/binary"
 	"errors"
-	"slices"
 
 	"github.com/pierrec/lz4/v4"
 )
@@ -122,17 +121,20 @@ func (f *lz4Frame) block(out []byte, limit int) (_ []byte, done bool, err error)
 	if size > limit-len(out) {
 		return nil, false, ErrLimit
 	}
-	return append(out, data...), false, nil
+	return append(grow(out, size, limit), data...), false, nil
 }
 
 // unpack appends what a compressed block holds. How much that is only the
 // decoding tells, so it tries with little room first.
 func (f *lz4Frame) unpack(out, data []byte, limit int) ([]byte, error) {
 	possible := min(f.blockMax, lz4Expansion*len(data))
-	room := min(possible, 8*len(data)+512)
+	room := min(possible, 4*len(data)+512)
 	for {
 		room = min(room, limit-len(out))
-		out = slices.Grow(out, room)
+		if room == 0 {
+			return nil, ErrLimit // the library must not be given a buffer of nothing: it writes there
+		}
+		out = grow(out, room, limit)
 		var dict []byte
 		if f.flags&lz4Independent == 0 {
 			dict = out[max(f.start, len(out)-lz4Window):]
@@ -146,6 +148,6 @@ func (f *lz4Frame) unpack(out, data []byte, limit int) ([]byte, error) {
 		case room == limit-len(out):
 			return nil, ErrLimit
 		}
-		room = min(possible, 8*room)
+		room = min(possible, 4*room)
 	}
 }

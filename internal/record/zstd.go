@@ -2,7 +2,6 @@ package record
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -48,8 +47,6 @@ func unzstd(p []byte, limit int) ([]byte, error) {
 		return nil, ErrLimit
 	case err != nil:
 		return nil, err
-	case len(out) < cap(out)/2:
-		return slices.Clone(out), nil // a small batch need not hold a block
 	}
 	return out, nil
 }
