@@ -33,12 +33,15 @@ type Program struct {
 	// Version is what the binary was built from, as git describes it.
 	Version string
 	// Serve runs a node until ctx ends and returns when all of it has stopped: node.Run.
-	Serve func(ctx context.Context, cfg *config.Config, logger *slog.Logger) error
+	Serve Serve
 
 	In       io.Reader
 	Out, Err io.Writer
 	Environ  []string
 }
+
+// Serve runs a node until ctx ends, and calls ready once, when the node can serve for the first time.
+type Serve func(ctx context.Context, cfg *config.Config, logger *slog.Logger, ready func()) error
 
 // Exit codes.
 const (
@@ -211,6 +214,6 @@ func (p *Program) getenv(name string) string {
 }
 
 // Process returns the program of this process: its arguments, streams and environment are the operating system's.
-func Process(version string, serve func(context.Context, *config.Config, *slog.Logger) error) *Program {
+func Process(version string, serve Serve) *Program {
 	return &Program{Version: version, Serve: serve, In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ()}
 }

@@ -144,15 +144,23 @@ func (s *clusterState) quorum(ctx context.Context, cl *kgo.Client) error {
 
 // describeQuorum asks for the state of the metadata log's replicas.
 func describeQuorum(ctx context.Context, cl *kgo.Client) (*kmsg.DescribeQuorumResponseTopicPartition, error) {
+	resp, err := quorumRequest().RequestWith(ctx, cl)
+	if err != nil {
+		return nil, err
+	}
+	return quorumAnswer(resp)
+}
+
+func quorumRequest() *kmsg.DescribeQuorumRequest {
 	req := kmsg.NewPtrDescribeQuorumRequest()
 	topic := kmsg.NewDescribeQuorumRequestTopic()
 	topic.Topic = metadataTopic
 	topic.Partitions = append(topic.Partitions, kmsg.NewDescribeQuorumRequestTopicPartition())
 	req.Topics = append(req.Topics, topic)
-	resp, err := req.RequestWith(ctx, cl)
-	if err != nil {
-		return nil, err
-	}
+	return req
+}
+
+func quorumAnswer(resp *kmsg.DescribeQuorumResponse) (*kmsg.DescribeQuorumResponseTopicPartition, error) {
 	if err := brokerError(resp.ErrorCode, resp.ErrorMessage); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/term"
 )
@@ -255,6 +256,9 @@ func (c *client) produceAll(ctx context.Context, topic string, next func() (*kgo
 		if err := c.print(done.result()); err != nil {
 			return err
 		}
+	}
+	if errors.Is(failed, kerr.UnknownTopicOrPartition) {
+		return notFoundf("there is no topic %q, and the cluster makes none by itself: 'chronik-server topic create %s' does", topic, topic)
 	}
 	if failed != nil {
 		return fmt.Errorf("cannot write to %s: %s", topic, kafkaError(failed, ""))

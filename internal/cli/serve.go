@@ -57,8 +57,9 @@ func (g *globals) serve(cmd *cobra.Command, mode config.Mode) error {
 	}
 	logger := newLogger(g.program.Err, cfg.LogLevel, cfg.LogFormat)
 	logger.Info("starting", "version", g.program.Version, "mode", mode.String(), "node", cfg.NodeID, "data_dir", cfg.DataDir)
-	err = g.program.Serve(cmd.Context(), cfg, logger)
-	if err != nil {
+	ctx := cmd.Context()
+	defer context.AfterFunc(ctx, func() { g.program.notify(logger, "STOPPING=1") })()
+	if err := g.program.Serve(ctx, cfg, logger, func() { g.program.notify(logger, "READY=1") }); err != nil {
 		return err
 	}
 	logger.Info("stopped", "node", cfg.NodeID)
@@ -84,25 +85,27 @@ func (p *Program) untilSignal(parent context.Context) (ctx context.Context, stop
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	ended := make(chan struct{})
+	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		select {
 		case s := <-signals:
 			fmt.Fprintf(p.Err, "chronik-server: %v: stopping; once more ends at once\n", s)
 			cancel()
-		case <-ctx.Done():
+		case <-done:
 			return
 		}
 		select {
 		case s := <-signals:
 			fmt.Fprintf(p.Err, "chronik-server: %v again: ended without a clean stop\n", s)
 			os.Exit(exitFailed)
-		case <-parent.Done():
+		case <-done:
 		}
 	}()
 	return ctx, func() {
 		signal.Stop(signals)
 		cancel()
+		close(done)
+		<-ended
 	}
 }

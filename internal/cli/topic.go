@@ -77,6 +77,9 @@ func (c *client) createTopics(ctx context.Context, names []string, partitions in
 	t := &table{}
 	for _, name := range names {
 		a, err := answers.On(name, nil)
+		if err == nil {
+			err = a.Err
+		}
 		switch {
 		case err == nil:
 			row := topicRow{Name: name, ID: a.ID.String(), Partitions: int(a.NumPartitions), ReplicationFactor: int(a.ReplicationFactor)}
@@ -85,7 +88,7 @@ func (c *client) createTopics(ctx context.Context, names []string, partitions in
 		case ifNotExists && errors.Is(err, kerr.TopicAlreadyExists):
 			t.line("%s is there already", name)
 		default:
-			failed = c.fail(failed, "cannot create %s: %s", name, kafkaError(err, a.ErrMessage))
+			failed = c.fail("cannot create %s: %s", name, kafkaError(err, a.ErrMessage))
 		}
 	}
 	r := result{value: nonNil(rows), table: func(out *table) { *out = *t }}
@@ -96,7 +99,7 @@ func (c *client) createTopics(ctx context.Context, names []string, partitions in
 }
 
 // fail reports one of several things that went wrong and returns what the command ends with.
-func (c *client) fail(_ error, format string, args ...any) error {
+func (c *client) fail(format string, args ...any) error {
 	c.noteln("chronik-server: "+format, args...)
 	return errReported
 }
@@ -331,11 +334,15 @@ func (c *client) deleteTopics(ctx context.Context, names []string) error {
 	var deleted []string
 	var failed error
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
-		if a, err := answers.On(name, nil); err != nil {
-			failed = c.fail(failed, "cannot delete %s: %s", name, kafkaError(err, a.ErrMessage))
-		} else {
-			deleted = append(deleted, name)
+		a, err := answers.On(name, nil)
+		if err == nil {
+			err = a.Err
 		}
+		if err != nil {
+			failed = c.fail("cannot delete %s: %s", name, kafkaError(err, a.ErrMessage))
+			continue
+		}
+		deleted = append(deleted, name)
 	}
 	return errors.Join(c.print(result{value: nonNil(deleted), names: deleted, table: func(t *table) {
 		for _, name := range deleted {
