@@ -15,25 +15,26 @@ type Op uint32
 
 // The kinds of operations that Faults tells apart.
 const (
-	OpCreate      Op = 1 << iota
-	OpOpen           // Open and OpenReadWrite
-	OpRead           // ReadAt
-	OpWrite          // WriteAt and WritevAt
-	OpSync           // Sync and Datasync
-	OpTruncate       //
-	OpPreallocate    //
-	OpSize           //
-	OpClose          //
-	OpMkdir          // Mkdir and MkdirAll
-	OpRemove         // Remove and RemoveAll
-	OpRename         //
-	OpReadDir        //
-	OpStat           //
-	OpSyncDir        //
-	OpLock           //
-	OpUsage          //
+	OpCreate Op = 1 << iota
+	OpOpen      // Open and OpenReadWrite
+	OpRead      // ReadAt
+	OpWrite     // WriteAt and WritevAt
+	OpSync      // Sync and Datasync
+	OpTruncate
+	OpPreallocate
+	OpSize
+	OpClose
+	OpMkdir  // Mkdir and MkdirAll
+	OpRemove // Remove and RemoveAll
+	OpRename
+	OpReadDir
+	OpStat
+	OpSyncDir
+	OpLock
+	OpUsage
 
 	opEnd
+
 	// OpAny is every kind.
 	OpAny = opEnd - 1
 )

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"io/fs"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +34,8 @@ var vectors = sync.Pool{New: func() any {
 	return v
 }}
 
-// pwritev writes as much of bufs as one call takes.
+// pwritev writes as much of bufs as one call takes. The only error of Control
+// itself is that the file is closed.
 func (f *osFile) pwritev(bufs [][]byte, off int64) (int, error) {
 	v := vectors.Get().(*vector)
 	v.bufs, v.off = bufs, off
@@ -42,7 +44,7 @@ func (f *osFile) pwritev(bufs [][]byte, off int64) (int, error) {
 	v.bufs, v.n, v.err = nil, 0, nil
 	vectors.Put(v)
 	if err != nil {
-		return 0, err
+		return 0, f.failed("pwritev", fs.ErrClosed)
 	}
 	return max(n, 0), f.failed("pwritev", callErr)
 }
@@ -88,7 +90,7 @@ func (f *osFile) control(op string, call func(fd int) error) error {
 		}
 	})
 	if err != nil {
-		return err
+		return f.failed(op, fs.ErrClosed)
 	}
 	return f.failed(op, callErr)
 }
