@@ -48,7 +48,11 @@ type row struct {
 func apis() []row {
 	return []row{
 		raw(produceKey, 0, 13, leader, (*session).produce).except("transactions; versions 0 to 2 are advertised and refused, as Kafka does"),
+		raw(fetchKey, 4, 18, leader, (*session).fetch).except("fetching from followers, transactions").frames(8 << 20),
+		now(1, 11, leader, (*Broker).listOffsets).except("tiered storage: its timestamps find nothing"),
 		now(0, 5, anyBroker, (*Broker).apiVersions),
+		alone(0, 5, anyBroker, (*Broker).initProducerID).except("transactional ids are INVALID_REQUEST"),
+		now(2, 4, leader, (*Broker).offsetForLeaderEpoch),
 	}
 }
 

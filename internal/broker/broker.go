@@ -105,6 +105,9 @@ type Broker struct {
 	ctx    context.Context // ends when the broker closes; the parent of every alone request
 	cancel context.CancelFunc
 	m      *metrics
+
+	sessions    fetchSessions
+	producerIDs producerIDs
 }
 
 // New makes a broker. It starts nothing; give it to a listener.
@@ -117,6 +120,7 @@ func New(o Options) (*Broker, error) {
 	}
 	b := &Broker{o: o, s: o.Settings, log: o.Logger, ctl: o.Controller}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.sessions = fetchSessions{b: b, slots: o.Settings.FetchSessions, byID: map[int32]*fetchSet{}}
 	rows := apis()
 	for i := range rows {
 		b.rows[rows[i].key] = &rows[i]

@@ -56,6 +56,7 @@ const (
 	codeThrottlingQuotaExceeded     int16 = 89
 	codeUnknownTopicID              int16 = 100
 	codeInconsistentTopicID         int16 = 103
+	codeFetchSessionTopicIDError    int16 = 106
 	codeRebootstrapRequired         int16 = 129
 )
 

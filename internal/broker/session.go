@@ -3,7 +3,10 @@ package broker
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -24,6 +27,11 @@ type session struct {
 	waited   bool  // the request that is being served has waited for partitions to open
 
 	producing producing
+	fetching  wire.Fetch
+	plain     *fetchSet // for fetches without a session
+
+	mu      sync.Mutex
+	waiting map[*fetchSet]struct{} // fetches of this connection that wait
 }
 
 // Connect implements listener.Handler.
@@ -144,7 +152,7 @@ func (s *session) again(c *call, body []byte, serve func(*session, *call, []byte
 		ctx, cancel := context.WithTimeout(s.b.ctx, openWait)
 		defer cancel()
 		_ = s.b.o.Replicas.Wait(ctx) // if it is in vain the client is told to ask again
-		s.waited = true
+		s.waited, s.now = true, again.start
 		defer func() { s.waited = false }()
 		if _, err := serve(s, &again, kept); err != nil {
 			s.client.Close(err)
@@ -162,5 +170,29 @@ func (s *session) Settle() {
 // Written implements listener.Session: who waits for what was appended is told after the producer.
 func (s *session) Written() { s.producing.round.Finish() }
 
-// Close implements listener.Session.
-func (s *session) Close() {}
+// Close implements listener.Session: fetches that wait are answered with what there is.
+func (s *session) Close() {
+	s.mu.Lock()
+	sets := slices.Collect(maps.Keys(s.waiting))
+	s.mu.Unlock()
+	for _, set := range sets {
+		set.force()
+	}
+}
+
+// beginWait notes that a fetch of this connection waits on set.
+func (s *session) beginWait(set *fetchSet) {
+	s.mu.Lock()
+	if s.waiting == nil {
+		s.waiting = map[*fetchSet]struct{}{}
+	}
+	s.waiting[set] = struct{}{}
+	s.mu.Unlock()
+}
+
+// endWait notes that it has been answered.
+func (s *session) endWait(set *fetchSet) {
+	s.mu.Lock()
+	delete(s.waiting, set)
+	s.mu.Unlock()
+}

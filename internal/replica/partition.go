@@ -190,7 +190,7 @@ func (p *Partition) Subscribe(s *Subscription) {
 	p.mu.Unlock()
 }
 
-// Unsubscribe takes s out of the list. Moved may still be running for it.
+// Unsubscribe takes s out of the list. When it has returned Moved is not called for it any more; Wake may be.
 func (s *Subscription) Unsubscribe() {
 	p := s.Partition
 	if p == nil {

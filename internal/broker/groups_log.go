@@ -1,0 +1,211 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/chronik-stream/chronik/internal/clock"
+	"github.com/chronik-stream/chronik/internal/coordinator"
+	"github.com/chronik-stream/chronik/internal/metadata"
+	"github.com/chronik-stream/chronik/internal/record"
+	"github.com/chronik-stream/chronik/internal/replica"
+	"github.com/chronik-stream/chronik/internal/storage"
+)
+
+// groupLog is a partition of an internal topic as its coordinator's log.
+type groupLog struct {
+	replicas *replica.Manager
+	topic    metadata.ID
+	index    int32
+	clock    clock.Clock
+}
+
+const (
+	// loadBytes is how much of the log is read at a time when a shard loads.
+	loadBytes = 1 << 20
+	// loadLimit bounds what a compressed batch of the log may decompress to.
+	loadLimit = 64 << 20
+)
+
+// Load implements coordinator.Log.
+func (l *groupLog) Load(ctx context.Context, epoch int32, apply func(coordinator.Record) error) error {
+	p, log, err := l.leading(ctx, epoch)
+	if err != nil {
+		return logError(err)
+	}
+	end := log.End()
+	if err := replay(ctx, log, end, apply); err != nil {
+		return err
+	}
+	w := make(committed, 1)
+	if p.Await(end, true, w) {
+		return nil
+	}
+	select {
+	case err := <-w:
+		return logError(err)
+	case <-ctx.Done():
+		p.Cancel(w)
+		return ctx.Err()
+	}
+}
+
+// leading returns the partition and its log, once it is open, if this broker leads it in epoch.
+func (l *groupLog) leading(ctx context.Context, epoch int32) (*replica.Partition, *storage.Log, error) {
+	p, err := l.replicas.ByID(l.topic, l.index)
+	if err != nil {
+		return nil, nil, err
+	}
+	if p.Opening() {
+		if err := l.replicas.Wait(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := p.Leading(epoch); err != nil {
+		return nil, nil, err
+	}
+	log, err := p.Log()
+	return p, log, err
+}
+
+// replay calls apply with the records of the log below end.
+func replay(ctx context.Context, log *storage.Log, end int64, apply func(coordinator.Record) error) error {
+	var buf []byte
+	start := log.Start()
+	for offset := start; offset < end; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		slice, err := log.Read(offset, end, loadBytes, true)
+		if err != nil {
+			return logError(err)
+		}
+		buf, err = slice.ReadBytes(buf[:0])
+		slice.Release()
+		if err != nil {
+			return logError(err)
+		}
+		if len(buf) == 0 {
+			return nil // compaction has left nothing up to the end
+		}
+		if offset, err = replayBatches(buf, start, apply); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replayBatches applies the records of whole batches and returns the offset after the last.
+func replayBatches(p []byte, start int64, apply func(coordinator.Record) error) (next int64, err error) {
+	for len(p) > 0 {
+		var b record.Batch
+		if b, p, err = record.Next(p); err == nil {
+			err = b.Check()
+		}
+		if err != nil {
+			return 0, fmt.Errorf("reading the log of a coordinator: %w", err)
+		}
+		next = b.LastOffset() + 1
+		if b.IsControl() || b.IsTransactional() {
+			continue // of transactions, which this broker does not coordinate: nothing of theirs was committed
+		}
+		for r, err := range b.Records(loadLimit) {
+			if err != nil {
+				return 0, fmt.Errorf("reading the log of a coordinator at offset %d: %w", b.BaseOffset(), err)
+			}
+			if b.BaseOffset()+int64(r.OffsetDelta) < start {
+				continue
+			}
+			if err := apply(coordinator.Record{Key: r.Key, Value: r.Value}); err != nil {
+				return 0, fmt.Errorf("offset %d: %w", b.BaseOffset()+int64(r.OffsetDelta), err)
+			}
+		}
+	}
+	return next, nil
+}
+
+// Append implements coordinator.Log.
+func (l *groupLog) Append(epoch int32, records []coordinator.Record, done func(error)) {
+	p, err := l.replicas.ByID(l.topic, l.index)
+	if err == nil {
+		err = p.Leading(epoch)
+	}
+	if err == nil && !p.InSync() {
+		err = replica.ErrNotEnoughReplicas
+	}
+	if err != nil {
+		done(logError(err))
+		return
+	}
+	target, err := l.append(p, epoch, records)
+	if err != nil {
+		done(logError(err))
+		return
+	}
+	if p.Await(target, true, &appended{done}) {
+		done(nil)
+	}
+}
+
+// append writes one batch and returns the offset that the high watermark has to pass.
+func (l *groupLog) append(p *replica.Partition, epoch int32, records []coordinator.Record) (int64, error) {
+	b := record.NewBuilder()
+	now := l.clock.NowMillis()
+	for _, r := range records {
+		b.Add(now, r.Key, r.Value)
+	}
+	batch, err := b.Build()
+	if err != nil {
+		return 0, err
+	}
+	one := []storage.Append{{Batch: batch}}
+	var round replica.Round
+	err = p.AppendLeader(one, &round)
+	round.Finish()
+	switch {
+	case err != nil:
+		return 0, err
+	case one[0].Err != nil:
+		return 0, one[0].Err
+	case batch.LeaderEpoch() != epoch:
+		// A newer leadership of this broker began between the look at the epoch and the append. The shard of that
+		// one begins to load after this returns, so it reads what was written; but this one must not answer any more.
+		return 0, replica.ErrNotLeader
+	}
+	return replica.NextOffset(&one[0]), nil
+}
+
+// committed is a replica.Waiter whose reader waits for the channel, of capacity 1.
+type committed chan error
+
+// Reached implements replica.Waiter.
+func (c committed) Reached(_ *replica.Partition, _ int64, err error) replica.Flusher {
+	c <- err
+	return nil
+}
+
+// appended is a replica.Waiter that tells a shard.
+type appended struct{ done func(error) }
+
+// Reached implements replica.Waiter.
+func (a *appended) Reached(_ *replica.Partition, _ int64, err error) replica.Flusher {
+	if err != nil {
+		err = logError(err)
+	}
+	a.done(err)
+	return nil
+}
+
+// logError says what a shard must make of an error of its log: with too few
+// in-sync replicas it cannot write for now; else this broker is no longer the place where the group is looked after.
+func logError(err error) error {
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, replica.ErrNotEnoughReplicas):
+		return fmt.Errorf("%w: %w", coordinator.ErrUnavailable, err)
+	default:
+		return fmt.Errorf("%w: %w", coordinator.ErrNotCoordinator, err)
+	}
+}

@@ -1,0 +1,97 @@
+package broker
+
+import (
+	"context"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronik-stream/chronik/internal/metadata"
+	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
+)
+
+// InitProducerId (22), versions 0 to 5: an id for an idempotent producer.
+//
+//	2  flexible
+//	3  the id and epoch that the producer has (KIP-360)
+//	4  PRODUCER_FENCED
+//	5  TRANSACTION_ABORTABLE
+//
+// Left out: transactions. A transactional id is INVALID_REQUEST; the response has no room for a
+// message, so the log has one. Every call gets a new id with epoch 0, also one that names the id it had:
+// an id is never used twice, so a new one fences nothing and loses nothing.
+
+// producerIDs gives out ids of the block that the controller gave this broker. The mutex guards
+// the block and is not held while a new one is asked for; who needs one then asks for itself, and the
+// ids of a block that comes second are used when the first is empty.
+type producerIDs struct {
+	mu     sync.Mutex
+	blocks []idBlock
+}
+
+// idBlock is the ids from next to end, exclusive.
+type idBlock struct{ next, end int64 }
+
+// take returns an id, false if there is none left.
+func (p *producerIDs) take() (int64, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.blocks) > 0 {
+		b := &p.blocks[0]
+		if b.next < b.end {
+			b.next++
+			return b.next - 1, true
+		}
+		p.blocks = p.blocks[1:]
+	}
+	return 0, false
+}
+
+func (p *producerIDs) add(first int64, count int32) {
+	p.mu.Lock()
+	p.blocks = append(p.blocks, idBlock{first, first + int64(count)})
+	p.mu.Unlock()
+}
+
+func (b *Broker) initProducerID(c *call, req *kmsg.InitProducerIDRequest) kmsg.Response {
+	resp := kmsg.NewPtrInitProducerIDResponse()
+	resp.ProducerID, resp.ProducerEpoch = -1, -1
+	if req.TransactionalID != nil {
+		b.log.Warn("a producer with a transactional id was refused: transactions are not served by this version of the broker",
+			"client_id", c.clientID, "client", c.session.client.RemoteAddr(), "transactional_id", *req.TransactionalID)
+		resp.ErrorCode = codeInvalidRequest
+		return resp
+	}
+	id, err := b.nextProducerID(c.ctx)
+	if err != nil {
+		b.log.Warn("no producer id to give", "client_id", c.clientID, "error", err)
+		resp.ErrorCode = codeCoordinatorLoadInProgress // every client tries again
+		return resp
+	}
+	resp.ProducerID, resp.ProducerEpoch = id, 0
+	return resp
+}
+
+// nextProducerID takes an id of the block at hand, or asks the controller for a block.
+func (b *Broker) nextProducerID(ctx context.Context) (int64, error) {
+	for {
+		if id, ok := b.producerIDs.take(); ok {
+			return id, nil
+		}
+		var epoch int64
+		if br := b.ctl.Image().Broker(b.o.NodeID); br != nil {
+			epoch = br.Epoch
+		}
+		answer, err := b.ctl.Submit(ctx, &clusterv1.Command{Kind: &clusterv1.Command_AllocateProducerIds{
+			AllocateProducerIds: &clusterv1.AllocateProducerIds{BrokerId: b.o.NodeID, BrokerEpoch: epoch},
+		}})
+		if err == nil {
+			err = metadata.AnswerError(answer)
+		}
+		if err != nil {
+			return 0, err
+		}
+		block := answer.GetAllocateProducerIds()
+		b.producerIDs.add(block.GetFirst(), block.GetCount())
+	}
+}
