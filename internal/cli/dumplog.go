@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -30,8 +32,6 @@ type dump struct {
 	records bool
 	offsets bool
 	bad     int // places that cannot be read
-	batches int
-	bytes   int64
 }
 
 func (g *globals) dumpLog() *cobra.Command {
@@ -144,12 +144,15 @@ func fieldText(v any) string {
 			return "null"
 		}
 		text = *v
+	case []byte:
+		text = base64.StdEncoding.EncodeToString(v)
 	case []string:
 		return "[" + strings.Join(v, " ") + "]"
 	default:
 		text = fmt.Sprint(v)
 	}
-	if text == "" || strings.ContainsAny(text, " \t\n\"=") || !utf8.ValidString(text) {
+	odd := func(r rune) bool { return r == '"' || r == '=' || r == ' ' || !unicode.IsPrint(r) || r == utf8.RuneError }
+	if text == "" || strings.ContainsFunc(text, odd) {
 		return strconv.Quote(text)
 	}
 	return text
