@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"crypto/rand"
 	"fmt"
 	"log/slog"
+	mrand "math/rand/v2"
 	"slices"
 	"time"
 
@@ -76,6 +78,10 @@ type Options struct {
 	// OpenStores opens the log, the vote and the snapshots below Path. Default raftstore.OpenBolt.
 	OpenStores raftstore.Opener
 
+	// NewID draws the ids of topics, Intn places partitions. Default: at random.
+	NewID func() [16]byte
+	Intn  func(n int) int
+
 	// Clock is the wall clock that entries carry. Default clock.Wall.
 	Clock clock.Clock
 	// Logger gets a line for every event that a person may want to know. Default: none.
@@ -132,9 +138,8 @@ type Limits struct {
 	TrailingEntries uint64
 	// EntryBytes bounds an entry, 1 MiB.
 	EntryBytes int
-	// DefaultPartitions and DefaultReplicationFactor are those of a topic that names none, 1 and 1.
-	DefaultPartitions        int32
-	DefaultReplicationFactor int32
+	// DefaultPartitions is how many partitions a topic has that names no number, 1.
+	DefaultPartitions int32
 }
 
 func (o *Options) setDefaults() {
@@ -152,6 +157,12 @@ func (o *Options) setDefaults() {
 	}
 	if o.Registerer == nil {
 		o.Registerer = prometheus.NewRegistry()
+	}
+	if o.NewID == nil {
+		o.NewID = randomID
+	}
+	if o.Intn == nil {
+		o.Intn = mrand.IntN
 	}
 	if o.Health == nil {
 		o.Health = func() Health { return Health{Storage: clusterv1.Storage_STORAGE_OK} }
@@ -183,7 +194,11 @@ func (o *Options) setDefaults() {
 	setDefault(&l.TrailingEntries, 10240)
 	setDefault(&l.EntryBytes, 1<<20)
 	setDefault(&l.DefaultPartitions, 1)
-	setDefault(&l.DefaultReplicationFactor, 1)
+}
+
+func randomID() (id [16]byte) {
+	_, _ = rand.Read(id[:]) // never fails: package crypto/rand ends the process instead
+	return id
 }
 
 func setDefault[T comparable](field *T, value T) {

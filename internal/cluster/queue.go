@@ -132,11 +132,17 @@ func (q *queue) pop(c class) *job {
 	return j
 }
 
-// unpop puts back what pop gave and the entry had no room for.
+// unpop puts back, in front, what pop gave and the entry had no room for.
 func (q *queue) unpop(j *job) {
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.waiting[j.class] = append([]*job{j}, q.waiting[j.class]...)
+	open := q.open
+	if open {
+		q.waiting[j.class] = append([]*job{j}, q.waiting[j.class]...)
+	}
+	q.mu.Unlock()
+	if !open {
+		q.finish(j, nil, errNotController)
+	}
 }
 
 // finish gives a job its outcome and wakes who waits for it.
