@@ -30,6 +30,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/chronik-stream/chronik/internal/clock"
+	"github.com/chronik-stream/chronik/internal/config"
 	"github.com/chronik-stream/chronik/internal/listener"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/replica"
@@ -73,11 +74,14 @@ type QuorumReplica struct {
 type Options struct {
 	NodeID     int32
 	Controller Controller
-	Groups     Groups
+	Groups     *Groups // nil: this broker coordinates no groups
 	Replicas   *replica.Manager
 	Clock      clock.Clock
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
+
+	// TopicConfigs lists the settings of a topic in force, for CreateTopics: its own over the broker's defaults.
+	TopicConfigs func(overrides map[string]string, replicationFactor int) []config.TopicEntry
 
 	Settings Settings
 }

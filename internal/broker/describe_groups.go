@@ -5,7 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/chronik-stream/chronik/internal/coordinator"
+	shards "github.com/chronik-stream/chronik/internal/coordinator"
 	"github.com/chronik-stream/chronik/internal/group"
 )
 
@@ -28,7 +28,7 @@ func (b *Broker) describeGroups(c *call, req *kmsg.DescribeGroupsRequest, r *rep
 			g.one(func() { resp.Groups[i] = described })
 		}
 		b.o.Groups.submit(id,
-			func(m *group.Machine, now coordinator.Now) coordinator.Result { return m.Describe(now, id, answer) },
+			func(m *group.Machine, now shards.Now) shards.Result { return m.Describe(now, id, answer) },
 			func(err error) { answer(group.Description{Err: err, Group: id}) })
 	}
 	g.one(func() {})

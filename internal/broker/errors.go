@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	shards "github.com/chronik-stream/chronik/internal/coordinator"
+	"github.com/chronik-stream/chronik/internal/group"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/record"
 	"github.com/chronik-stream/chronik/internal/replica"
@@ -22,6 +24,7 @@ const (
 	codeRequestTimedOut             int16 = 7
 	codeReplicaNotAvailable         int16 = 9
 	codeMessageTooLarge             int16 = 10
+	codeOffsetMetadataTooLarge      int16 = 12
 	codeNetworkException            int16 = 13
 	codeCoordinatorLoadInProgress   int16 = 14
 	codeCoordinatorNotAvailable     int16 = 15
@@ -31,7 +34,13 @@ const (
 	codeNotEnoughReplicas           int16 = 19
 	codeNotEnoughReplicasAfter      int16 = 20
 	codeInvalidRequiredAcks         int16 = 21
+	codeIllegalGeneration           int16 = 22
+	codeInconsistentGroupProtocol   int16 = 23
 	codeInvalidGroupID              int16 = 24
+	codeUnknownMemberID             int16 = 25
+	codeInvalidSessionTimeout       int16 = 26
+	codeRebalanceInProgress         int16 = 27
+	codeInvalidCommitOffsetSize     int16 = 28
 	codeInvalidTimestamp            int16 = 32
 	codeUnsupportedVersion          int16 = 35
 	codeTopicAlreadyExists          int16 = 36
@@ -46,17 +55,24 @@ const (
 	codeInvalidTransactionTimeout   int16 = 50
 	codeKafkaStorageError           int16 = 56
 	codeUnknownProducerID           int16 = 59
+	codeGroupIDNotFound             int16 = 69
 	codeFetchSessionIDNotFound      int16 = 70
 	codeInvalidFetchSessionEpoch    int16 = 71
+	codeTopicDeletionDisabled       int16 = 73
 	codeFencedLeaderEpoch           int16 = 74
 	codeUnknownLeaderEpoch          int16 = 75
 	codeUnsupportedCompressionType  int16 = 76
 	codeOffsetNotAvailable          int16 = 78
+	codeMemberIDRequired            int16 = 79
+	codeGroupMaxSizeReached         int16 = 81
+	codeFencedInstanceID            int16 = 82
 	codeInvalidRecord               int16 = 87
 	codeThrottlingQuotaExceeded     int16 = 89
 	codeUnknownTopicID              int16 = 100
 	codeInconsistentTopicID         int16 = 103
 	codeFetchSessionTopicIDError    int16 = 106
+	codeMismatchedEndpointType      int16 = 114
+	codeUnsupportedEndpointType     int16 = 115
 	codeRebootstrapRequired         int16 = 129
 )
 
@@ -68,6 +84,29 @@ var codes = []struct {
 	err  error
 	code int16
 }{
+	// Of a coordinator first: its errors wrap those of the log below it.
+	{shards.ErrNotCoordinator, codeNotCoordinator},
+	{shards.ErrLoading, codeCoordinatorLoadInProgress},
+	{shards.ErrUnavailable, codeCoordinatorNotAvailable},
+	{shards.ErrTimedOut, codeCoordinatorNotAvailable},
+	{shards.ErrOverloaded, codeCoordinatorNotAvailable},
+	{errNoCoordinator, codeCoordinatorNotAvailable},
+	{group.ErrInvalidGroupID, codeInvalidGroupID},
+	{group.ErrGroupNotFound, codeGroupIDNotFound},
+	{group.ErrUnknownMember, codeUnknownMemberID},
+	{group.ErrMemberIDRequired, codeMemberIDRequired},
+	{group.ErrFencedInstance, codeFencedInstanceID},
+	{group.ErrIllegalGeneration, codeIllegalGeneration},
+	{group.ErrInconsistentProtocol, codeInconsistentGroupProtocol},
+	{group.ErrRebalanceInProgress, codeRebalanceInProgress},
+	{group.ErrInvalidSessionTimeout, codeInvalidSessionTimeout},
+	{group.ErrGroupFull, codeGroupMaxSizeReached},
+	{group.ErrMetadataTooLarge, codeOffsetMetadataTooLarge},
+	{group.ErrGroupTooLarge, codeUnknownServerError},
+	{errCommitTooLarge, codeInvalidCommitOffsetSize},
+	{errInvalidRequest, codeInvalidRequest},
+	{errNotCreatedYet, codeLeaderNotAvailable},
+
 	{replica.ErrUnknownPartition, codeUnknownTopicOrPartition},
 	{replica.ErrUnknownTopicID, codeUnknownTopicID},
 	{replica.ErrInconsistentTopicID, codeInconsistentTopicID},
@@ -114,6 +153,15 @@ func code(err error) int16 {
 		}
 	}
 	return codeUnknownServerError
+}
+
+// submitCode is code for an error of Controller.Submit or Quorum: without an answer it is not known whether the
+// command was carried out, which clients are told by REQUEST_TIMED_OUT.
+func submitCode(err error) int16 {
+	if c := code(err); c != codeUnknownServerError {
+		return c
+	}
+	return codeRequestTimedOut
 }
 
 // message returns the text that goes to the client beside the code; nil for none.

@@ -84,6 +84,7 @@ func (b *Broker) findCoordinatorOf(ctx context.Context, kind int8, key string) (
 var (
 	errInvalidRequest = errors.New("invalid request")
 	errNoCoordinator  = errors.New("the coordinator is not available")
+	errNotCreatedYet  = errors.New("the topic could not be created in time")
 )
 
 // offsetsTopic returns __consumer_offsets, which is created if it is not there.
@@ -96,7 +97,7 @@ func (b *Broker) offsetsTopic(ctx context.Context) (*metadata.Topic, error) {
 	}
 	created, err := b.createInternal(ctx, b.o.Groups.newTopic())
 	if err != nil {
-		return nil, fmt.Errorf("%w: creating %s: %w", errNoCoordinator, group.Topic, err)
+		return nil, fmt.Errorf("%w: %s could not be created: %v", errNoCoordinator, group.Topic, err)
 	}
 	return created, nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/chronik-stream/chronik/internal/clock"
-	"github.com/chronik-stream/chronik/internal/coordinator"
+	shards "github.com/chronik-stream/chronik/internal/coordinator"
 	"github.com/chronik-stream/chronik/internal/group"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/replica"
@@ -54,7 +54,7 @@ const maxGroupRecord = 8 << 20
 // metadata.Subscriber, and must be subscribed after the replica.Manager, which opens the logs that shards are loaded from.
 type Groups struct {
 	o       GroupsOptions
-	runtime *coordinator.Runtime[*group.Machine]
+	runtime *shards.Runtime[*group.Machine]
 	img     atomic.Pointer[metadata.Image]
 
 	// topic is the id of the topic whose partitions the shards stand for. It belongs to the goroutine that calls OnImage.
@@ -72,7 +72,7 @@ func NewGroups(o GroupsOptions) *Groups {
 		Retention:   o.Settings.OffsetsRetention, RetentionCheck: o.Settings.OffsetsRetentionCheck,
 		MaxRecordBytes: maxGroupRecord, NewID: newMemberID, Logger: o.Logger, Metrics: group.NewMetrics(o.Registerer),
 	}
-	g.runtime = coordinator.New(coordinator.Options[*group.Machine]{
+	g.runtime = shards.New(shards.Options[*group.Machine]{
 		Topic: group.Topic, Machine: func(int32) *group.Machine { return group.New(machine) },
 		Clock: o.Clock, Logger: o.Logger, Registerer: o.Registerer,
 		MaxBatchBytes: maxGroupRecord, WriteTimeout: o.Settings.CommitTimeout,
@@ -130,8 +130,8 @@ func (g *Groups) follow(t *metadata.Topic, p *metadata.Partition) {
 
 func (g *Groups) topicDeleted(name string, id metadata.ID) {
 	for _, p := range g.runtime.Partitions() {
-		g.runtime.Submit(p, coordinator.Event[*group.Machine]{
-			Run: func(m *group.Machine, now coordinator.Now) coordinator.Result { return m.TopicDeleted(now, name, id) },
+		g.runtime.Submit(p, shards.Event[*group.Machine]{
+			Run: func(m *group.Machine, now shards.Now) shards.Result { return m.TopicDeleted(now, name, id) },
 			// Offsets that stay carry the id of the deleted topic and are not served for another of its name.
 			Fail: func(error) {},
 		})
@@ -139,13 +139,13 @@ func (g *Groups) topicDeleted(name string, id metadata.ID) {
 }
 
 // submit hands an event to the shard of a group. One of run and fail is called.
-func (g *Groups) submit(groupID string, run func(*group.Machine, coordinator.Now) coordinator.Result, fail func(error)) {
+func (g *Groups) submit(groupID string, run func(*group.Machine, shards.Now) shards.Result, fail func(error)) {
 	t := g.image().TopicByName(group.Topic)
 	if t == nil {
-		fail(coordinator.ErrNotCoordinator)
+		fail(shards.ErrNotCoordinator)
 		return
 	}
-	g.runtime.Submit(group.PartitionFor(groupID, int32(len(t.Partitions))), coordinator.Event[*group.Machine]{Run: run, Fail: fail})
+	g.runtime.Submit(group.PartitionFor(groupID, int32(len(t.Partitions))), shards.Event[*group.Machine]{Run: run, Fail: fail})
 }
 
 // image is the newest image that the shards follow. A broker without a coordinator has none.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/chronik-stream/chronik/internal/clock"
-	"github.com/chronik-stream/chronik/internal/coordinator"
+	shards "github.com/chronik-stream/chronik/internal/coordinator"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/record"
 	"github.com/chronik-stream/chronik/internal/replica"
@@ -29,7 +29,7 @@ const (
 )
 
 // Load implements coordinator.Log.
-func (l *groupLog) Load(ctx context.Context, epoch int32, apply func(coordinator.Record) error) error {
+func (l *groupLog) Load(ctx context.Context, epoch int32, apply func(shards.Record) error) error {
 	p, log, err := l.leading(ctx, epoch)
 	if err != nil {
 		return logError(err)
@@ -70,7 +70,7 @@ func (l *groupLog) leading(ctx context.Context, epoch int32) (*replica.Partition
 }
 
 // replay calls apply with the records of the log below end.
-func replay(ctx context.Context, log *storage.Log, end int64, apply func(coordinator.Record) error) error {
+func replay(ctx context.Context, log *storage.Log, end int64, apply func(shards.Record) error) error {
 	var buf []byte
 	start := log.Start()
 	for offset := start; offset < end; {
@@ -97,7 +97,7 @@ func replay(ctx context.Context, log *storage.Log, end int64, apply func(coordin
 }
 
 // replayBatches applies the records of whole batches and returns the offset after the last.
-func replayBatches(p []byte, start int64, apply func(coordinator.Record) error) (next int64, err error) {
+func replayBatches(p []byte, start int64, apply func(shards.Record) error) (next int64, err error) {
 	for len(p) > 0 {
 		var b record.Batch
 		if b, p, err = record.Next(p); err == nil {
@@ -117,7 +117,7 @@ func replayBatches(p []byte, start int64, apply func(coordinator.Record) error) 
 			if b.BaseOffset()+int64(r.OffsetDelta) < start {
 				continue
 			}
-			if err := apply(coordinator.Record{Key: r.Key, Value: r.Value}); err != nil {
+			if err := apply(shards.Record{Key: r.Key, Value: r.Value}); err != nil {
 				return 0, fmt.Errorf("offset %d: %w", b.BaseOffset()+int64(r.OffsetDelta), err)
 			}
 		}
@@ -126,7 +126,7 @@ func replayBatches(p []byte, start int64, apply func(coordinator.Record) error) 
 }
 
 // Append implements coordinator.Log.
-func (l *groupLog) Append(epoch int32, records []coordinator.Record, done func(error)) {
+func (l *groupLog) Append(epoch int32, records []shards.Record, done func(error)) {
 	p, err := l.replicas.ByID(l.topic, l.index)
 	if err == nil {
 		err = p.Leading(epoch)
@@ -149,7 +149,7 @@ func (l *groupLog) Append(epoch int32, records []coordinator.Record, done func(e
 }
 
 // append writes one batch and returns the offset that the high watermark has to pass.
-func (l *groupLog) append(p *replica.Partition, epoch int32, records []coordinator.Record) (int64, error) {
+func (l *groupLog) append(p *replica.Partition, epoch int32, records []shards.Record) (int64, error) {
 	b := record.NewBuilder()
 	now := l.clock.NowMillis()
 	for _, r := range records {
@@ -204,8 +204,8 @@ func logError(err error) error {
 	case err == nil, errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, replica.ErrNotEnoughReplicas):
-		return fmt.Errorf("%w: %w", coordinator.ErrUnavailable, err)
+		return fmt.Errorf("%w: %w", shards.ErrUnavailable, err)
 	default:
-		return fmt.Errorf("%w: %w", coordinator.ErrNotCoordinator, err)
+		return fmt.Errorf("%w: %w", shards.ErrNotCoordinator, err)
 	}
 }

@@ -5,7 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/chronik-stream/chronik/internal/coordinator"
+	shards "github.com/chronik-stream/chronik/internal/coordinator"
 	"github.com/chronik-stream/chronik/internal/group"
 )
 
@@ -26,9 +26,9 @@ func (b *Broker) heartbeat(_ *call, req *kmsg.HeartbeatRequest, r *reply) {
 	}
 	beat := group.HeartbeatRequest{Group: req.Group, MemberID: req.MemberID, InstanceID: req.InstanceID, Generation: req.Generation}
 	b.o.Groups.submit(req.Group,
-		func(m *group.Machine, now coordinator.Now) coordinator.Result { return m.Heartbeat(now, beat, answer) },
+		func(m *group.Machine, now shards.Now) shards.Result { return m.Heartbeat(now, beat, answer) },
 		func(err error) {
-			if errors.Is(err, coordinator.ErrLoading) {
+			if errors.Is(err, shards.ErrLoading) {
 				err = nil
 			}
 			answer(err)

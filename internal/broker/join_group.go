@@ -5,7 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/chronik-stream/chronik/internal/coordinator"
+	shards "github.com/chronik-stream/chronik/internal/coordinator"
 	"github.com/chronik-stream/chronik/internal/group"
 )
 
@@ -38,7 +38,7 @@ func (b *Broker) joinGroup(c *call, req *kmsg.JoinGroupRequest, r *reply) {
 	}
 	answer := func(a group.JoinAnswer) { r.send(joinResponse(a)) }
 	b.o.Groups.submit(req.Group,
-		func(m *group.Machine, now coordinator.Now) coordinator.Result { return m.Join(now, join, answer) },
+		func(m *group.Machine, now shards.Now) shards.Result { return m.Join(now, join, answer) },
 		func(err error) { answer(group.JoinAnswer{Err: err, MemberID: join.MemberID, Generation: -1}) })
 }
 

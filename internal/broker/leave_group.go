@@ -3,7 +3,7 @@ package broker
 import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/chronik-stream/chronik/internal/coordinator"
+	shards "github.com/chronik-stream/chronik/internal/coordinator"
 	"github.com/chronik-stream/chronik/internal/group"
 )
 
@@ -27,7 +27,7 @@ func (b *Broker) leaveGroup(c *call, req *kmsg.LeaveGroupRequest, r *reply) {
 	}
 	answer := func(a group.LeaveAnswer) { r.send(leaveResponse(version, req, a)) }
 	b.o.Groups.submit(req.Group,
-		func(m *group.Machine, now coordinator.Now) coordinator.Result { return m.Leave(now, req.Group, leavers, answer) },
+		func(m *group.Machine, now shards.Now) shards.Result { return m.Leave(now, req.Group, leavers, answer) },
 		func(err error) { answer(group.LeaveAnswer{Err: err}) })
 }
 

@@ -7,7 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/chronik-stream/chronik/internal/coordinator"
+	shards "github.com/chronik-stream/chronik/internal/coordinator"
 	"github.com/chronik-stream/chronik/internal/group"
 )
 
@@ -41,7 +41,7 @@ func (b *Broker) listGroups(_ *call, req *kmsg.ListGroupsRequest, r *reply) {
 	answer := func(a group.ListAnswer) {
 		g.one(func() {
 			switch {
-			case errors.Is(a.Err, coordinator.ErrNotCoordinator): // it has moved meanwhile: another broker lists it
+			case errors.Is(a.Err, shards.ErrNotCoordinator): // it has moved meanwhile: another broker lists it
 			case a.Err != nil:
 				resp.ErrorCode = code(a.Err)
 			default:
@@ -50,8 +50,8 @@ func (b *Broker) listGroups(_ *call, req *kmsg.ListGroupsRequest, r *reply) {
 		})
 	}
 	for _, p := range partitions {
-		groups.runtime.Submit(p, coordinator.Event[*group.Machine]{
-			Run:  func(m *group.Machine, now coordinator.Now) coordinator.Result { return m.List(now, answer) },
+		groups.runtime.Submit(p, shards.Event[*group.Machine]{
+			Run:  func(m *group.Machine, now shards.Now) shards.Result { return m.List(now, answer) },
 			Fail: func(err error) { answer(group.ListAnswer{Err: err}) },
 		})
 	}

@@ -5,7 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/chronik-stream/chronik/internal/coordinator"
+	shards "github.com/chronik-stream/chronik/internal/coordinator"
 	"github.com/chronik-stream/chronik/internal/group"
 	"github.com/chronik-stream/chronik/internal/metadata"
 )
@@ -35,7 +35,7 @@ func (b *Broker) offsetCommit(c *call, req *kmsg.OffsetCommitRequest, r *reply) 
 		RetentionMillis: req.RetentionTimeMillis, Offsets: p.offsets,
 	}
 	b.o.Groups.submit(req.Group,
-		func(m *group.Machine, now coordinator.Now) coordinator.Result { return m.Commit(now, commit, answer) },
+		func(m *group.Machine, now shards.Now) shards.Result { return m.Commit(now, commit, answer) },
 		func(err error) { answer(group.CommitAnswer{Err: err}) })
 }
 
@@ -91,7 +91,7 @@ func (p *commitPlan) answered(a group.CommitAnswer) kmsg.Response {
 	for i, at := range p.at {
 		err := a.Err
 		switch {
-		case errors.Is(err, coordinator.ErrTooLarge):
+		case errors.Is(err, shards.ErrTooLarge):
 			err = errCommitTooLarge
 		case err == nil:
 			err = a.Errs[i]

@@ -5,7 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/chronik-stream/chronik/internal/coordinator"
+	shards "github.com/chronik-stream/chronik/internal/coordinator"
 	"github.com/chronik-stream/chronik/internal/group"
 	"github.com/chronik-stream/chronik/internal/metadata"
 )
@@ -61,7 +61,7 @@ func (b *Broker) offsetFetchOne(version int16, req *kmsg.OffsetFetchRequest, r *
 
 func (b *Broker) fetchOffsets(groupID string, f *offsetFetch, answer func(group.FetchAnswer)) {
 	b.o.Groups.submit(groupID,
-		func(m *group.Machine, now coordinator.Now) coordinator.Result {
+		func(m *group.Machine, now shards.Now) shards.Result {
 			return m.Fetch(now, group.FetchRequest{Group: groupID, All: f.all, Partitions: f.partitions}, answer)
 		},
 		func(err error) { answer(group.FetchAnswer{Err: err}) })

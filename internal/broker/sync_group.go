@@ -5,7 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/chronik-stream/chronik/internal/coordinator"
+	shards "github.com/chronik-stream/chronik/internal/coordinator"
 	"github.com/chronik-stream/chronik/internal/group"
 )
 
@@ -33,9 +33,9 @@ func (b *Broker) syncGroup(c *call, req *kmsg.SyncGroupRequest, r *reply) {
 		sync.Assignments[a.MemberID] = a.MemberAssignment
 	}
 	b.o.Groups.submit(req.Group,
-		func(m *group.Machine, now coordinator.Now) coordinator.Result { return m.Sync(now, sync, answer) },
+		func(m *group.Machine, now shards.Now) shards.Result { return m.Sync(now, sync, answer) },
 		func(err error) {
-			if errors.Is(err, coordinator.ErrLoading) {
+			if errors.Is(err, shards.ErrLoading) {
 				err = group.ErrRebalanceInProgress
 			}
 			answer(group.SyncAnswer{Err: err})
