@@ -14,111 +14,134 @@ import (
 // so a codec that forgets a field makes the digests before and after a snapshot
 // differ, and ReadSnapshot refuses what it read.
 //
-// What is hashed for one thing is a line of numbers and of strings with their
-// lengths. Its form stands in no file, but nodes of one cluster compare digests:
-// a change of it goes with a new feature level.
+// Nodes of one cluster compare digests, and a snapshot ends with one, so what is
+// hashed is part of the format. It is a line of fields, each with its number, and
+// a field that is empty is left out: with a field that is added later and empty,
+// an image has the digest that it had before.
 
-// canon gathers the bytes to hash.
+// canon gathers the bytes to hash. Field numbers are those of the record.
 type canon []byte
 
-func (c *canon) num(n int64)   { *c = binary.AppendVarint(*c, n) }
-func (c *canon) unum(n uint64) { *c = binary.AppendUvarint(*c, n) }
-func (c *canon) id(id ID)      { *c = append(*c, id[:]...) }
-func (c *canon) sum() uint64   { return xxhash.Sum64(*c) }
+func (c *canon) raw(n int64)        { *c = binary.AppendVarint(*c, n) }
+func (c *canon) sum() uint64        { return xxhash.Sum64(*c) }
+func (c *canon) end()               { *c = append(*c, 0) }
+func (c *canon) bytes(b []byte)     { c.raw(int64(len(b))); *c = append(*c, b...) }
+func (c *canon) kind(name string)   { *c = append(*c, name...); c.end() }
+func (c *canon) tag(field byte)     { *c = append(*c, field) }
+func (c *canon) id(f byte, id ID)   { c.tag(f); *c = append(*c, id[:]...) }
+func (c *canon) list(f byte, n int) { c.tag(f); c.raw(int64(n)) }
 
-func (c *canon) str(s string) {
-	c.unum(uint64(len(s)))
-	*c = append(*c, s...)
+func (c *canon) num(field byte, n int64) {
+	if n != 0 {
+		c.tag(field)
+		c.raw(n)
+	}
 }
 
-func (c *canon) flag(b bool) {
+func (c *canon) str(field byte, s string) {
+	if s != "" {
+		c.tag(field)
+		c.raw(int64(len(s)))
+		*c = append(*c, s...)
+	}
+}
+
+func (c *canon) flag(field byte, b bool) {
 	if b {
-		*c = append(*c, 1)
-	} else {
-		*c = append(*c, 0)
+		c.tag(field)
 	}
 }
 
-func (c *canon) ids(list []ID) {
-	c.unum(uint64(len(list)))
-	for _, id := range list {
-		c.id(id)
+func (c *canon) ids(field byte, list []ID) {
+	if len(list) > 0 {
+		c.list(field, len(list))
+		for _, id := range list {
+			*c = append(*c, id[:]...)
+		}
 	}
 }
 
-func (c *canon) nodes(list []int32) {
-	c.unum(uint64(len(list)))
-	for _, n := range list {
-		c.num(int64(n))
+func (c *canon) nodes(field byte, list []int32) {
+	if len(list) > 0 {
+		c.list(field, len(list))
+		for _, n := range list {
+			c.raw(int64(n))
+		}
 	}
 }
 
 func hashPartition(topic ID, p *Partition) uint64 {
 	var room [512]byte
 	c := canon(room[:0])
-	c.str("partition")
-	c.id(topic)
-	c.num(int64(p.Index))
-	c.num(int64(p.Leader))
-	c.num(int64(p.LeaderEpoch))
-	c.num(int64(p.PartitionEpoch))
-	c.nodes(p.Replicas)
-	c.ids(p.Directories)
-	c.nodes(p.ISR)
-	c.nodes(p.LastKnownELR)
-	c.flag(p.Recovering)
+	c.kind("partition")
+	c.id(1, topic)
+	c.num(2, int64(p.Index))
+	c.num(3, int64(p.Leader))
+	c.num(4, int64(p.LeaderEpoch))
+	c.num(5, int64(p.PartitionEpoch))
+	c.nodes(6, p.Replicas)
+	c.ids(7, p.Directories)
+	c.nodes(8, p.ISR)
+	c.nodes(9, p.LastKnownELR)
+	c.flag(10, p.Recovering)
 	return c.sum()
 }
 
 // hashTopic leaves the partitions out: each has a hash of its own.
 func hashTopic(t *Topic) uint64 {
 	c := make(canon, 0, 256)
-	c.str("topic")
-	c.id(t.ID)
-	c.str(t.Name)
-	for _, name := range slices.Sorted(maps.Keys(t.Configs)) {
-		c.str(name)
-		c.str(t.Configs[name])
+	c.kind("topic")
+	c.id(1, t.ID)
+	c.str(2, t.Name)
+	if len(t.Configs) > 0 {
+		c.list(3, len(t.Configs))
+		for _, name := range slices.Sorted(maps.Keys(t.Configs)) {
+			c.bytes([]byte(name))
+			c.bytes([]byte(t.Configs[name]))
+		}
 	}
 	return c.sum()
 }
 
 func hashBroker(b *Broker) uint64 {
 	c := make(canon, 0, 512)
-	c.str("broker")
-	c.num(int64(b.ID))
-	c.id(b.Incarnation)
-	c.num(b.Epoch)
-	c.ids(b.Directories)
-	c.str(b.BootID)
-	c.unum(uint64(len(b.Listeners)))
+	c.kind("broker")
+	c.num(1, int64(b.ID))
+	c.id(2, b.Incarnation)
+	c.num(3, b.Epoch)
+	c.ids(4, b.Directories)
+	c.str(5, b.BootID)
+	c.list(6, len(b.Listeners))
 	for _, l := range b.Listeners {
-		c.str(l.Name)
-		c.str(l.Host)
-		c.num(int64(l.Port))
-		c.num(int64(l.SecurityProtocol))
+		c.str(1, l.Name)
+		c.str(2, l.Host)
+		c.num(3, int64(l.Port))
+		c.num(4, int64(l.SecurityProtocol))
+		c.end()
 	}
-	c.str(b.RaftAddr)
-	c.str(b.Rack)
-	c.unum(uint64(len(b.Features)))
+	c.str(7, b.RaftAddr)
+	c.str(8, b.Rack)
+	c.list(9, len(b.Features))
 	for _, f := range b.Features {
-		c.str(f.Name)
-		c.num(int64(f.Min))
-		c.num(int64(f.Max))
+		c.str(1, f.Name)
+		c.num(2, int64(f.Min))
+		c.num(3, int64(f.Max))
+		c.end()
 	}
-	c.flag(b.Fenced)
-	c.flag(b.InControlledShutdown)
+	c.flag(10, b.Fenced)
+	c.flag(11, b.InControlledShutdown)
 	return c.sum()
 }
 
 func hashResult(r *Result) uint64 {
 	c := make(canon, 0, 512)
-	c.str("result")
-	c.num(int64(r.Node))
-	c.id(r.Incarnation)
-	c.unum(r.Sequence)
-	c.unum(r.Index)
-	c.str(string(marshal(&metadatav1.CommandResult{Answer: r.Answer})))
+	c.kind("result")
+	c.num(1, int64(r.Node))
+	c.id(2, r.Incarnation)
+	c.num(3, int64(r.Sequence))
+	c.num(4, int64(r.Index))
+	c.tag(5)
+	c.bytes(marshal(&metadatav1.CommandResult{Answer: r.Answer}))
 	return c.sum()
 }
 
@@ -131,13 +154,26 @@ func (s *topicShard) sum() uint64 {
 
 func (i *Image) clusterDigest() uint64 {
 	var c canon
-	c.str(i.clusterID)
-	c.unum(i.generation)
-	c.unum(uint64(len(i.founders)))
+	c.kind("cluster")
+	c.str(1, i.clusterID)
+	c.num(2, int64(i.generation))
+	c.list(3, len(i.founders))
 	for _, f := range i.founders {
-		c.num(int64(f.Node))
-		c.id(f.Directory)
+		c.num(1, int64(f.Node))
+		c.id(2, f.Directory)
+		c.end()
 	}
+	return c.sum()
+}
+
+func (i *Image) restDigest() uint64 {
+	var c canon
+	c.kind("rest")
+	c.num(1, int64(i.clusterDigest()))
+	c.num(2, int64(i.controller))
+	c.num(3, int64(i.term))
+	c.num(4, i.now)
+	c.num(5, i.nextProducerID)
 	return c.sum()
 }
 
@@ -145,25 +181,23 @@ func (i *Image) clusterDigest() uint64 {
 // cluster and its controller, the brokers, the kept answers, then the 256 shards
 // of topics.
 func (i *Image) ShardDigests() []uint64 {
-	var c canon
-	c.unum(i.clusterDigest())
-	c.num(int64(i.controller))
-	c.unum(i.term)
-	c.num(i.now)
-	c.num(i.nextProducerID)
 	list := make([]uint64, 0, 3+shards)
-	list = append(list, c.sum(), i.brokersDigest, i.resultsDigest)
+	list = append(list, i.restDigest(), i.brokersDigest, i.resultsDigest)
 	for _, s := range i.topics {
 		list = append(list, s.sum())
 	}
 	return list
 }
 
+// sumDigest hashes the shards that have something in them, each with its number.
 func (i *Image) sumDigest() uint64 {
-	var room [8 * (4 + shards)]byte
+	var room [10 * (4 + shards)]byte
 	c := room[:0]
-	for _, d := range i.ShardDigests() {
-		c = binary.BigEndian.AppendUint64(c, d)
+	for n, d := range i.ShardDigests() {
+		if d != 0 {
+			c = binary.BigEndian.AppendUint16(c, uint16(n))
+			c = binary.BigEndian.AppendUint64(c, d)
+		}
 	}
 	c = binary.BigEndian.AppendUint64(c, i.index)
 	return xxhash.Sum64(c)

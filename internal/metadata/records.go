@@ -101,11 +101,36 @@ func checkRecord(r *Record) error {
 		}
 		return fmt.Errorf("%w: it has no kind", ErrCorrupt)
 	}
-	if err := checkUnknown(r.ProtoReflect()); err != nil {
+	if err := checkKnown(r); err != nil {
 		return err
 	}
 	if err := checkShape(r); err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return nil
+}
+
+// checkKnown is checkUnknown of a record. The two kinds that come by the ten
+// thousand are looked at field by field, which costs a third of a walk.
+func checkKnown(r *Record) error {
+	var m protoreflect.Message
+	switch k := r.GetKind().(type) {
+	case *metadatav1.Record_Partition:
+		if k.Partition.GetRecovery() > metadatav1.Recovery_RECOVERY_RECOVERING || k.Partition.GetRecovery() < 0 {
+			return checkUnknown(r.ProtoReflect())
+		}
+		m = k.Partition.ProtoReflect()
+	case *metadatav1.Record_PartitionChange:
+		c := k.PartitionChange
+		if c.Recovery != nil || c.Replicas != nil || c.Directories != nil || c.Isr != nil || c.LastKnownElr != nil {
+			return checkUnknown(r.ProtoReflect())
+		}
+		m = c.ProtoReflect()
+	default:
+		return checkUnknown(r.ProtoReflect())
+	}
+	if len(r.ProtoReflect().GetUnknown()) > 0 || len(m.GetUnknown()) > 0 {
+		return checkUnknown(r.ProtoReflect())
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"cmp"
+	"encoding/binary"
 	"maps"
 	"slices"
 )
@@ -23,11 +24,22 @@ type ref struct {
 	roles     Role
 }
 
-func compareRef(a, b ref) int {
-	if c := compareID(a.topic, b.topic); c != 0 {
-		return c
+// findRef returns where a partition stands, or would stand, in refs. It is a search
+// by hand because an entry may hold ten thousand changes, each with several of it.
+func findRef(refs []ref, topic ID, partition int32) (at int, found bool) {
+	high, low := binary.BigEndian.Uint64(topic[:8]), binary.BigEndian.Uint64(topic[8:])
+	from, to := 0, len(refs)
+	for from < to {
+		mid := int(uint(from+to) >> 1)
+		r := &refs[mid]
+		h, l := binary.BigEndian.Uint64(r.topic[:8]), binary.BigEndian.Uint64(r.topic[8:])
+		if h < high || h == high && (l < low || l == low && r.partition < partition) {
+			from = mid + 1
+		} else {
+			to = mid
+		}
 	}
-	return cmp.Compare(a.partition, b.partition)
+	return from, from < len(refs) && refs[from].partition == partition && refs[from].topic == topic
 }
 
 // clone copies the maps; the topics and the slices of index stay shared.
@@ -54,7 +66,7 @@ func rolesOf(p *Partition, broker int32) Role {
 
 // setRef changes refs, which the caller owns, and returns the result.
 func setRef(refs []ref, r ref) []ref {
-	at, found := slices.BinarySearchFunc(refs, r, compareRef)
+	at, found := findRef(refs, r.topic, r.partition)
 	switch {
 	case found && r.roles == 0:
 		return slices.Delete(refs, at, at+1)
@@ -69,7 +81,7 @@ func setRef(refs []ref, r ref) []ref {
 
 // dropTopic changes refs, which the caller owns, and returns the result.
 func dropTopic(refs []ref, topic ID) []ref {
-	from, _ := slices.BinarySearchFunc(refs, ref{topic: topic, partition: 0}, compareRef)
+	from, _ := findRef(refs, topic, 0)
 	to := from
 	for to < len(refs) && refs[to].topic == topic {
 		to++

@@ -28,7 +28,7 @@ const (
 	frameRecords     = 4096
 	frameBytes       = 4 << 20  // a frame is closed when it has grown to this
 	maxFrameBytes    = 32 << 20 // and none is larger than this: frameBytes and the largest record
-	zstdWindow       = 4 << 20
+	zstdWindow       = 1 << 20
 	zstdMinimumLimit = 1 << 10
 )
 
@@ -133,7 +133,7 @@ type frameWriter struct {
 }
 
 func newFrameWriter(w io.Writer) (*frameWriter, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(zstdWindow))
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(zstdWindow), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		return nil, fmt.Errorf("compress a metadata snapshot: %w", err)
 	}

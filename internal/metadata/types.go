@@ -1,7 +1,9 @@
 package metadata
 
 import (
+	"cmp"
 	"encoding/base64"
+	"encoding/binary"
 	"slices"
 
 	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
@@ -168,4 +170,10 @@ type Subscriber interface {
 	OnImage(img *Image, d *Delta)
 }
 
-func compareID(a, b ID) int { return slices.Compare(a[:], b[:]) }
+// compareID orders ids by their bytes.
+func compareID(a, b ID) int {
+	if c := cmp.Compare(binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(b[:8])); c != 0 {
+		return c
+	}
+	return cmp.Compare(binary.BigEndian.Uint64(a[8:]), binary.BigEndian.Uint64(b[8:]))
+}
