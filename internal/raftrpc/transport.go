@@ -3,15 +3,25 @@ package raftrpc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/chronik-stream/chronik/internal/rpc"
 	"github.com/chronik-stream/chronik/internal/vfs"
 	raftv1 "github.com/chronik-stream/chronik/proto/raft/v1"
+)
+
+// The replicated log that every message names.
+const (
+	Topic     = "__raft_metadata"
+	Partition = 0
 )
 
 // Options is what New needs. Zero durations and sizes stand for the defaults given with them.
@@ -31,17 +41,43 @@ type Options struct {
 	SnapshotRate     int           // bytes a second; 32 MiB
 }
 
+func (o Options) withDefaults() Options {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&o.CallTimeout, 400*time.Millisecond)
+	set(&o.SlotWait, 400*time.Millisecond)
+	set(&o.StallTimeout, 300*time.Millisecond)
+	set(&o.InstallTimeout, 10*time.Second)
+	set(&o.SnapshotProgress, 10*time.Second)
+	if o.SnapshotRate == 0 {
+		o.SnapshotRate = 32 << 20
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
+	}
+	return o
+}
+
 // Peers is how the transport reaches other nodes; *rpc.Peers.
 type Peers interface {
 	Conn(id int32, directory [16]byte) grpc.ClientConnInterface
 	Bulk(id int32, directory [16]byte) grpc.ClientConnInterface
 }
 
-// ErrAttached is returned by Attach while another instance is attached.
-var ErrAttached = errors.New("raftrpc: another raft instance is attached")
-
-// ErrDetached is returned for calls of an instance that is closed.
-var ErrDetached = errors.New("raftrpc: this raft instance has stopped")
+var (
+	// ErrAttached is returned by Attach while another instance is attached.
+	ErrAttached = errors.New("raftrpc: another raft instance is attached")
+	// ErrDetached is returned for calls of an instance that is closed.
+	ErrDetached = errors.New("raftrpc: this raft instance has stopped")
+	// ErrCampaignRefused is returned by Campaign when this node may not stand now.
+	ErrCampaignRefused = errors.New("raftrpc: no campaign: this node is not a follower with a vote, or the reason has gone")
+)
 
 // Cause tells in logs and metrics why a node stood for election.
 type Cause string
@@ -57,62 +93,201 @@ const (
 // Transport serves raft/v1 and hands its calls to the attached instance.
 type Transport struct {
 	raftv1.UnimplementedRaftServer
-	o Options
+	o       Options
+	spools  *spools
+	sending chan struct{} // holds a token while a snapshot is sent: one at a time
+
+	mu       sync.Mutex
+	instance *Instance
 }
 
-// New returns a transport with no instance attached: calls are answered UNAVAILABLE.
-func New(o Options) (*Transport, error) { return &Transport{o: o}, nil }
+// New returns a transport with no instance attached: calls are answered
+// UNAVAILABLE. It removes what an earlier process has left in the spool.
+func New(o Options) (*Transport, error) {
+	o = o.withDefaults()
+	s, err := newSpools(o)
+	if err != nil {
+		return nil, fmt.Errorf("cannot empty the directory for incoming snapshots: %w", err)
+	}
+	return &Transport{o: o, spools: s, sending: make(chan struct{}, 1)}, nil
+}
 
 // Register makes s serve the transport.
 func (t *Transport) Register(s grpc.ServiceRegistrar) { raftv1.RegisterRaftServer(s, t) }
 
-// InstanceOptions is what Attach needs.
-type InstanceOptions struct {
-	// Logs is the log that raft uses, asked whether a snapshot's last entry
-	// stands in it with another term.
-	Logs raft.LogStore
-	// OnConflict asks the owner to restart raft in place and to delete the log
-	// from index on in between: a snapshot covers index with another term, so
-	// what stands there was never committed, and raft 1.7.3 would install the
-	// snapshot and refuse what follows it, for ever. Called from a goroutine of
-	// the server; it must not block.
-	OnConflict func(index uint64)
-}
-
 // Attach returns the raft.Transport for a new raft instance. Give it to
 // raft.NewRaft, then call Bind.
-func (t *Transport) Attach(o InstanceOptions) (*Instance, error) { return &Instance{}, nil }
-
-// Instance is the raft.Transport of one raft instance.
-type Instance struct{ raft.Transport }
-
-// Bind tells the instance which raft it serves. Until then nobody can make it
-// campaign. Call it right after raft.NewRaft.
-func (i *Instance) Bind(r *raft.Raft) {}
-
-// Close implements raft.WithClose: it ends the calls in flight and detaches.
-//
-// The order of a stop is f := r.Shutdown(); i.Close(); f.Error(): Shutdown
-// waits for calls, which Close ends.
-func (i *Instance) Close() error { return nil }
-
-// Contact is the last AppendEntries that a leader sent.
-type Contact struct {
-	Leader int32
-	Term   uint64
-	At     time.Time
+func (t *Transport) Attach(o InstanceOptions) (*Instance, error) {
+	i := newInstance(t, o)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.instance != nil {
+		return nil, ErrAttached
+	}
+	t.instance = i
+	return i, nil
 }
 
-// LastContact returns the last AppendEntries received from a leader, heartbeats
-// included, zero if there was none.
-func (i *Instance) LastContact() Contact { return Contact{} }
+// Close lets go of a snapshot that was on its way. Call it when the server has stopped.
+func (t *Transport) Close() error {
+	t.spools.close()
+	return nil
+}
 
-// ErrCampaignRefused is returned by Campaign when this node may not stand now.
-var ErrCampaignRefused = errors.New("raftrpc: no campaign: this node is not a follower with a vote, or the reason has gone")
+func (t *Transport) detach(i *Instance) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.instance == i {
+		t.instance = nil
+	}
+}
 
-// Campaign makes this node stand for election at once, without pre-vote, by a
-// TimeoutNow to itself. Safety is Raft's own (terms, log comparison, persisted
-// votes); a needless campaign costs availability, so still is asked before each
-// of the tries, 5 ms apart, until raft takes one or ctx ends: a try that waited
-// behind a stalled disk must not depose a leader that has come since.
-func (i *Instance) Campaign(ctx context.Context, cause Cause, still func() bool) error { return nil }
+// named is what every message has.
+type named interface {
+	GetTopic() string
+	GetPartition() int32
+}
+
+// attached returns the instance that serves the log a message names.
+func (t *Transport) attached(m named) (*Instance, error) {
+	if m.GetTopic() != Topic || m.GetPartition() != Partition {
+		return nil, status.Errorf(codes.InvalidArgument, "this node serves Raft for %s partition %d, not for %q partition %d",
+			Topic, Partition, m.GetTopic(), m.GetPartition())
+	}
+	return t.current()
+}
+
+func (t *Transport) current() (*Instance, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.instance == nil {
+		return nil, status.Errorf(codes.Unavailable, "node %d: Raft is starting or stopping", t.o.Book.Self().NodeID)
+	}
+	return t.instance, nil
+}
+
+// invalid is the answer to a message that no right sender sends.
+func invalid(err error) error { return status.Error(codes.InvalidArgument, err.Error()) }
+
+// sender checks that a message comes from the node that its header names.
+func sender(ctx context.Context, h *raftv1.Header) (node int32, err error) {
+	node, directory, err := ParseAddress(raft.ServerAddress(h.GetAddr()))
+	if err != nil {
+		return 0, invalid(err)
+	}
+	if string(h.GetId()) != string(ServerID(node)) {
+		return 0, invalid(fmt.Errorf("the header names node %q at %s", h.GetId(), h.GetAddr()))
+	}
+	if c, ok := rpc.CallerFrom(ctx); ok && (c.NodeID != node || c.DirectoryID != directory) {
+		return 0, invalid(fmt.Errorf("the header names %s, the call comes from %s", h.GetAddr(), Address(c.NodeID, c.DirectoryID)))
+	}
+	return node, nil
+}
+
+// AppendEntries implements raftv1.RaftServer.
+func (t *Transport) AppendEntries(ctx context.Context, m *raftv1.AppendEntriesRequest) (*raftv1.AppendEntriesResponse, error) {
+	i, err := t.attached(m)
+	if err != nil {
+		return nil, err
+	}
+	return i.receiveAppend(ctx, m)
+}
+
+// Pipeline implements raftv1.RaftServer: one call after the other, in order.
+func (t *Transport) Pipeline(s grpc.BidiStreamingServer[raftv1.AppendEntriesRequest, raftv1.AppendEntriesResponse]) error {
+	for {
+		m, err := s.Recv()
+		if err != nil {
+			return ended(err)
+		}
+		i, err := t.attached(m)
+		if err != nil {
+			return err
+		}
+		resp, err := i.receiveAppend(s.Context(), m)
+		if err != nil {
+			return err
+		}
+		if err := s.Send(resp); err != nil {
+			return err
+		}
+	}
+}
+
+// RequestVote implements raftv1.RaftServer.
+func (t *Transport) RequestVote(ctx context.Context, m *raftv1.RequestVoteRequest) (*raftv1.RequestVoteResponse, error) {
+	i, err := t.attached(m)
+	if err != nil {
+		return nil, err
+	}
+	node, err := sender(ctx, m.GetHeader())
+	if err != nil {
+		return nil, err
+	}
+	req := decodeVoteRequest(m)
+	i.elections.receivedRequest(node, req)
+	start := time.Now()
+	answer, err := i.deliver(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	resp, ok := answer.(*raft.RequestVoteResponse)
+	if !ok {
+		return nil, unexpected(answer)
+	}
+	i.elections.sentResponse(node, req.Term, resp, time.Since(start))
+	return encodeVoteResponse(resp), nil
+}
+
+// RequestPreVote implements raftv1.RaftServer.
+func (t *Transport) RequestPreVote(ctx context.Context, m *raftv1.RequestPreVoteRequest) (*raftv1.RequestPreVoteResponse, error) {
+	i, err := t.attached(m)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := sender(ctx, m.GetHeader()); err != nil {
+		return nil, err
+	}
+	answer, err := i.deliver(ctx, decodePreVoteRequest(m))
+	if err != nil {
+		return nil, err
+	}
+	resp, ok := answer.(*raft.RequestPreVoteResponse)
+	if !ok {
+		return nil, unexpected(answer)
+	}
+	return encodePreVoteResponse(resp), nil
+}
+
+// TimeoutNow implements raftv1.RaftServer. raft obeys it from anybody, and even
+// as a non-voter, which raises its term and deposes a healthy leader; so it is
+// taken from the leader of the current term alone, and by a voter.
+func (t *Transport) TimeoutNow(ctx context.Context, m *raftv1.TimeoutNowRequest) (*raftv1.TimeoutNowResponse, error) {
+	i, err := t.attached(m)
+	if err != nil {
+		return nil, err
+	}
+	node, err := sender(ctx, m.GetHeader())
+	if err != nil {
+		return nil, err
+	}
+	if err := i.mayTakeOver(node, m.GetTerm()); err != nil {
+		t.o.Logger.Warn("Refused to stand for election", "node", i.self.NodeID, "peer", node, "reason", err)
+		return nil, status.Error(codes.PermissionDenied, err.Error())
+	}
+	i.elections.expect(CauseTransfer)
+	answer, err := i.deliver(ctx, decodeTimeoutNowRequest(m))
+	if err != nil {
+		i.elections.expect("")
+		return nil, err
+	}
+	resp, ok := answer.(*raft.TimeoutNowResponse)
+	if !ok {
+		return nil, unexpected(answer)
+	}
+	return encodeTimeoutNowResponse(resp), nil
+}
+
+func unexpected(answer any) error {
+	return status.Errorf(codes.Internal, "raft answered with %T", answer)
+}
