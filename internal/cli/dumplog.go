@@ -151,7 +151,9 @@ func fieldText(v any) string {
 	default:
 		text = fmt.Sprint(v)
 	}
-	odd := func(r rune) bool { return r == '"' || r == '=' || r == ' ' || !unicode.IsPrint(r) || r == utf8.RuneError }
+	odd := func(r rune) bool {
+		return r == '"' || r == '=' || r == ' ' || !unicode.IsPrint(r) || r == utf8.RuneError
+	}
 	if text == "" || strings.ContainsFunc(text, odd) {
 		return strconv.Quote(text)
 	}

@@ -14,6 +14,8 @@
 // CheckTopicConfig, TopicProperties.
 package config
 
+//go:generate go test -count=1 -run TestReferenceIsUpToDate . -update
+
 import (
 	"fmt"
 	"math"

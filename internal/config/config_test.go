@@ -295,7 +295,7 @@ func TestServiceLinksOfKubernetesAreNoErrors(t *testing.T) {
 	c := load(t, Sources{Environ: []string{
 		"CHRONIK_SERVICE_HOST=10.0.0.1", "CHRONIK_SERVICE_PORT=9092", "CHRONIK_SERVICE_PORT_KAFKA=9092", "CHRONIK_PORT=tcp://10.0.0.1:9092",
 		"CHRONIK_PORT_9092_TCP=tcp://10.0.0.1:9092", "CHRONIK_PORT_9092_TCP_ADDR=10.0.0.1", "CHRONIK_KAFKA_PORT=tcp://10.0.0.2:9092",
-		"CHRONIK_KAFKA_SERVICE_HOST=10.0.0.2", "CHRONIK_CONFIG=x", "CHRONIK_BOOTSTRAP_SERVER=y",
+		"CHRONIK_KAFKA_SERVICE_HOST=10.0.0.2", "CHRONIK_CONFIG=x", "CHRONIK_BOOTSTRAP_SERVER=y", "CHRONIK_NUM_PARTITIONS=",
 	}})
 	if c.KafkaPort != 9092 || c.Given("kafka.port") {
 		t.Errorf("a service link set kafka.port to %d", c.KafkaPort)

@@ -137,6 +137,8 @@ func (l *loader) environ(environ []string) {
 		}
 		p := table().env[name]
 		switch {
+		case p != nil && value == "":
+			// As if it were not there: a composed environment often carries empty variables.
 		case p != nil && !isServiceURL(value):
 			l.set(p.Name, value, Origin{FromEnvironment, name})
 		case p != nil || serviceLink.MatchString(name):
