@@ -43,6 +43,10 @@ const (
 	greetWait = 500 * time.Millisecond
 	// maxVoters of the founders vote, those with the lowest ids.
 	maxVoters = 5
+	// stragglers is how long the founding campaign waits for voters beyond the
+	// majority, so that they too take part in the first election; well below the
+	// timeout after which another one would campaign.
+	stragglers = 100 * time.Millisecond
 )
 
 // clusterID is the id of the cluster that founders found.
@@ -375,10 +379,11 @@ func (c *Cluster) stand(inst *instance) {
 	}
 }
 
-// majorityFounded waits until most voters have founded; false when the term has
-// begun without it.
+// majorityFounded waits until the voters have founded: all, or most and a moment
+// has passed. It returns false when a term has begun without it.
 func (c *Cluster) majorityFounded(inst *instance, conf raft.Configuration) bool {
 	id := c.ClusterID()
+	var enough time.Time // since when a majority has founded
 	for inst.ctx.Err() == nil && inst.raft.CurrentTerm() == 0 {
 		voters, ready := 0, 0
 		for _, s := range conf.Servers {
@@ -399,7 +404,10 @@ func (c *Cluster) majorityFounded(inst *instance, conf raft.Configuration) bool 
 				ready++
 			}
 		}
-		if ready > voters/2 {
+		if ready > voters/2 && enough.IsZero() {
+			enough = time.Now()
+		}
+		if ready == voters || !enough.IsZero() && time.Since(enough) >= min(stragglers, c.o.Timing.Heartbeat/2) {
 			return true
 		}
 		_ = pause(inst.ctx, pollEvery)
