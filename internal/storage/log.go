@@ -1,134 +1,229 @@
 package storage
 
 import (
-	"github.com/chronik-stream/chronik/internal/record"
-	"github.com/chronik-stream/chronik/internal/vfs"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// Append is one batch on its way into a log, and the answer.
-type Append struct {
-	// Batch is checked (record.Batch.CheckProduced) and the caller's until Append returns. Base
-	// offset, leader epoch and, if the topic says so, the timestamp are written into it.
-	Batch record.Batch
+// Log is the log of one partition: segments in a directory of its own.
+//
+// What readers need (segments, offsets, epochs, options) is immutable behind atomic pointers, so
+// that a fetch never waits for an append. mu guards what belongs to the end of the log; it is held
+// over the write of an append, which goes to the page cache, and never over a sync. Work that
+// waits for the disk (truncation, retention, checkpoints, close) is kept apart by maint.
+// Order of locks: maint, mu, segment.mu.
+type Log struct {
+	id  LogID
+	dir *Directory
 
-	BaseOffset    int64 // of the batch in the log; of a duplicate, where it already was
-	LogStart      int64 // the log's start offset at the append
-	LogAppendTime int64 // record.NoTimestamp unless the topic has LogAppendTime
-	Duplicate     bool  // the batch was in the log already, nothing was appended
-	Err           error // this batch alone was refused
+	path     atomic.Pointer[string] // changes when the log is deleted
+	options  atomic.Pointer[LogOptions]
+	segments atomic.Pointer[[]*segment] // never empty; ascending; the last is active
+	epochs   atomic.Pointer[[]Epoch]
+
+	start   atomic.Int64
+	end     atomic.Int64
+	flushed atomic.Int64
+	bound   atomic.Int64 // retention leaves what is at and above it
+	size    atomic.Int64
+
+	truncations atomic.Uint64 // counts them, for readers that met one
+	failure     atomic.Pointer[FailedError]
+	announced   atomic.Bool // OnFail has been called
+	closed      atomic.Bool // closed, deleted or set aside
+
+	flush   flushState
+	changed atomic.Bool // in the checkpointer's list
+	broken  atomic.Bool // some segment's index waits to be made anew
+
+	// maint is held, by sending, by the one goroutine that changes files other than the end of the
+	// active segment.
+	maint chan struct{}
+
+	mu         sync.Mutex
+	stopped    bool // the directory is closing: no more appends
+	truncating bool
+	producers  producers
+	write      writeBuffers
+
+	// What a flush has to cover.
+	unsynced    []*segment // segments with bytes that none has covered, oldest first
+	unflushed   int64      // bytes since the last one
+	records     int64      // and records
+	filesMade   uint64     // names made in the log's directory, ever
+	filesSynced uint64     // how many of them are durable
+	newLog      bool       // the log's directory and partition.metadata are not durable
+	durable     point      // the flushed offset and its place
+
+	// When the active segment was begun (wall clock, 0 if not known), and this segment's share of segment.jitter.ms.
+	begun  int64
+	jitter float64
+
+	// What a checkpoint has to do.
+	recovery     point    // everything below is durable, with all that recovery needs
+	sealed       []sealed // segments whose side files are not written, oldest first
+	savedEpoch   int32    // the newest in leader-epoch-checkpoint
+	epochsCut    bool     // that has epochs which the log has not
+	snapshots    []int64  // offsets of the producer snapshots
+	noProducers  int64    // an offset at which there was no producer state
+	grown        int64    // bytes appended by this process
+	snapshotMark int64    // of these, before the last snapshot
 }
 
-// Log is the log of one partition.
-type Log struct{}
-
-// Slice is a range of a segment file that holds whole batches. It keeps the file open until
-// Release, whatever becomes of the log meanwhile. The zero Slice is empty.
-type Slice struct {
-	File vfs.File
-	Off  int64
-	Len  int
+// point is a place in the log: an offset between two batches, and where that is.
+type point struct {
+	offset int64
+	base   int64 // of the segment
+	pos    int64
 }
 
-// Release gives the file back. A Slice is released once.
-func (s Slice) Release() {}
-
-// Stale reports whether the log was truncated below the end of the slice since it was made: the
-// file may then hold other batches there, or none.
-func (s Slice) Stale() bool { return false }
-
-// ReadBytes appends the bytes of the slice to dst. It does not release it.
-func (s Slice) ReadBytes(dst []byte) ([]byte, error) { return dst, nil }
-
-// TimestampOffset is a record found by its timestamp; Offset is -1 if there is none.
-type TimestampOffset struct {
-	Offset      int64
-	Timestamp   int64
-	LeaderEpoch int32
+// sealed is a finished segment, and the producer state at its end: at the offset at.
+type sealed struct {
+	segment  *segment
+	at       int64
+	snapshot []byte
 }
 
-// ProducerState is what DescribeProducers tells of a producer id.
-type ProducerState struct {
-	ProducerID       int64
-	Epoch            int16
-	LastSequence     int32
-	LastTimestamp    int64
-	CoordinatorEpoch int32 // of the last transaction marker, -1 if none
-	TxnStartOffset   int64 // first offset of the open transaction, -1 if none
+func newLog(d *Directory, id LogID, path string, o LogOptions) *Log {
+	l := &Log{id: id, dir: d, maint: make(chan struct{}, 1), savedEpoch: -1}
+	l.path.Store(&path)
+	o = o.withDefaults()
+	l.options.Store(&o)
+	l.epochs.Store(&[]Epoch{})
+	l.producers = newProducers()
+	l.jitter = rand.Float64()
+	return l
 }
 
 // ID returns what the log was created as.
-func (l *Log) ID() LogID { return LogID{} }
+func (l *Log) ID() LogID { return l.id }
+
+// String returns topic-partition.
+func (l *Log) String() string { return l.id.String() }
 
 // Options returns the options in force.
-func (l *Log) Options() LogOptions { return LogOptions{} }
+func (l *Log) Options() LogOptions { return *l.options.Load() }
 
-// SetOptions changes the options; a segment that is being written takes what applies to it.
-func (l *Log) SetOptions(LogOptions) {}
+// SetOptions changes the options from the next append on. If the log loses its write caching, what
+// it has not flushed is flushed at once.
+func (l *Log) SetOptions(o LogOptions) {
+	o = o.withDefaults()
+	l.options.Store(&o)
+	if !o.WriteCaching && l.flushed.Load() < l.end.Load() {
+		l.dir.committer.now(l)
+	}
+}
 
 // Start returns the first offset of the log.
-func (l *Log) Start() int64 { return 0 }
+func (l *Log) Start() int64 { return l.start.Load() }
 
 // End returns the offset that the next record will get.
-func (l *Log) End() int64 { return 0 }
+func (l *Log) End() int64 { return l.end.Load() }
 
 // Flushed returns the offset up to which everything is on the disk.
-func (l *Log) Flushed() int64 { return 0 }
+func (l *Log) Flushed() int64 { return l.flushed.Load() }
 
 // Size returns the bytes of all segments.
-func (l *Log) Size() int64 { return 0 }
+func (l *Log) Size() int64 { return l.size.Load() }
+
+// Segments returns the number of segments.
+func (l *Log) Segments() int { return len(*l.segments.Load()) }
 
 // Err returns why the log takes no appends: nil, a FailedError or ErrClosed.
-func (l *Log) Err() error { return nil }
-
-// Append appends batches as the leader of epoch, in one write. Each batch has its own verdict
-// (Append.Err, Append.Duplicate); the error that is returned concerns all that have none, and
-// nothing of them was appended: ErrStorage, ErrClosed, ErrFencedEpoch. Append does not wait for a flush.
-func (l *Log) Append(epoch int32, batches []Append) error { return ErrClosed }
-
-// AppendReplicated appends batches as a follower: offsets and epochs are those of the leader.
-func (l *Log) AppendReplicated(batches []record.Batch) error { return ErrClosed }
-
-// Read returns the whole batches from the one that holds from, as far as they lie below the
-// offset below, within one segment file and maxBytes; with minOne the first batch comes whole even
-// if it is larger. Empty if from is at or above below or at the end; OutOfRangeError outside of the log.
-func (l *Log) Read(from, below int64, maxBytes int, minOne bool) (Slice, error) {
-	return Slice{}, ErrClosed
+func (l *Log) Err() error {
+	if f := l.failure.Load(); f != nil {
+		return f
+	}
+	if l.closed.Load() {
+		return ErrClosed
+	}
+	return nil
 }
 
-// OffsetForTime returns the first record whose timestamp is ts or later.
-func (l *Log) OffsetForTime(ts int64) (TimestampOffset, error) {
-	return TimestampOffset{Offset: -1}, nil
+// SetRetentionBound tells retention that records at and above offset must stay: the high
+// watermark. Before the first call everything stays.
+func (l *Log) SetRetentionBound(offset int64) { l.bound.Store(offset) }
+
+func (l *Log) dirPath() string { return *l.path.Load() }
+
+func (l *Log) active() *segment {
+	s := *l.segments.Load()
+	return s[len(s)-1]
 }
 
-// MaxTimestampOffset returns the first record with the greatest timestamp of the log.
-func (l *Log) MaxTimestampOffset() (TimestampOffset, error) { return TimestampOffset{Offset: -1}, nil }
+func (l *Log) segmentsCopy() []*segment { return slices.Clone(*l.segments.Load()) }
 
-// LatestEpoch returns the newest leader epoch of the log, -1 if there is none.
-func (l *Log) LatestEpoch() int32 { return -1 }
+func (l *Log) setSegments(all []*segment) { l.segments.Store(&all) }
 
-// EpochEnd returns the largest epoch of the log that is not above epoch, and where it ends: the
-// start of the next one, or the end of the log. -1, -1 if there is none.
-func (l *Log) EpochEnd(epoch int32) (int32, int64) { return -1, -1 }
+// beginMaint waits until nobody else changes the log's files, endMaint lets the next one in.
+func (l *Log) beginMaint() { l.maint <- struct{}{} }
+func (l *Log) endMaint()   { <-l.maint }
 
-// EpochAt returns the leader epoch of the record at offset, -1 if it is not known.
-func (l *Log) EpochAt(offset int64) int32 { return -1 }
+// fenceLocked makes err the log's failure, unless it has one, and returns it. A closed log does
+// not fail: its files may have gone under a flush.
+func (l *Log) fenceLocked(op string, err error) error {
+	if l.closed.Load() {
+		return ErrClosed
+	}
+	f := &FailedError{Log: l.id.String(), Op: op, Err: err}
+	if !l.failure.CompareAndSwap(nil, f) {
+		return l.failure.Load()
+	}
+	return f
+}
 
-// BeginEpoch notes that epoch begins at the end of the log.
-func (l *Log) BeginEpoch(epoch int32) error { return nil }
+// fence is fenceLocked for those who do not hold mu, and tells the world.
+func (l *Log) fence(op string, err error) error {
+	l.mu.Lock()
+	err = l.fenceLocked(op, err)
+	l.mu.Unlock()
+	l.announce()
+	return err
+}
 
-// TruncateTo removes all records at and above offset and returns when that is durable. No append
-// may run beside it.
-func (l *Log) TruncateTo(offset int64) error { return nil }
+// announce reports the log's failure, once; no lock is held.
+func (l *Log) announce() {
+	f := l.failure.Load()
+	if f == nil || l.announced.Swap(true) {
+		return
+	}
+	l.dir.metrics.failures.Inc()
+	l.dir.logger.Error("log failed: it takes no more appends until the next start recovers it; check the disk",
+		"log", l.id.String(), "op", f.Op, "error", f.Err, "flushed", l.Flushed(), "end", l.End())
+	if l.dir.onFail != nil {
+		l.dir.onFail(l, f)
+	}
+}
 
-// TruncateFullyAndStartAt empties the log and lets it go on at offset.
-func (l *Log) TruncateFullyAndStartAt(offset int64) error { return nil }
-
-// TrimBefore raises the start of the log to offset, which may lie inside a batch, and returns when
-// that is durable. Segments that lie below it go later.
-func (l *Log) TrimBefore(offset int64) error { return nil }
-
-// SetRetentionBound tells retention that records at and above offset must stay: the high watermark.
-func (l *Log) SetRetentionBound(offset int64) {}
-
-// Producers returns the state of every producer id, in order of the ids.
-func (l *Log) Producers() []ProducerState { return nil }
+// withDefaults replaces zero values.
+func (o LogOptions) withDefaults() LogOptions {
+	if o.SegmentBytes <= 0 {
+		o.SegmentBytes = 1 << 30
+	}
+	if o.SegmentMillis <= 0 {
+		o.SegmentMillis = 7 * 24 * time.Hour.Milliseconds()
+	}
+	if o.SegmentIndexBytes <= 0 {
+		o.SegmentIndexBytes = 10 << 20
+	}
+	if o.IndexIntervalBytes <= 0 {
+		o.IndexIntervalBytes = 4096
+	}
+	if o.RetentionMillis == 0 {
+		o.RetentionMillis = -1
+	}
+	if o.RetentionBytes == 0 {
+		o.RetentionBytes = -1
+	}
+	if o.FlushMessages <= 0 {
+		o.FlushMessages = math.MaxInt64
+	}
+	if o.FlushMillis <= 0 {
+		o.FlushMillis = math.MaxInt64
+	}
+	return o
+}
