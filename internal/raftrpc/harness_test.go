@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/chronik-stream/chronik/internal/raftstore"
 	"github.com/chronik-stream/chronik/internal/rpc"
@@ -38,8 +40,10 @@ type history struct {
 func (h *history) applied(node string, index, hash uint64, data string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if known, ok := h.hashes[index]; ok && known != hash {
-		h.wrong = append(h.wrong, fmt.Sprintf("%s: another history up to entry %d: %q, not %q", node, index, data, h.data[index]))
+	if known, ok := h.hashes[index]; ok {
+		if known != hash {
+			h.wrong = append(h.wrong, fmt.Sprintf("%s: another history up to entry %d: %q, not %q", node, index, data, h.data[index]))
+		}
 		return
 	}
 	h.hashes[index], h.data[index] = hash, data
@@ -164,6 +168,8 @@ type node struct {
 	logs   *lines
 	fsm    *machine
 
+	fixedPath string
+
 	// Of one life.
 	book      *rpc.Book
 	peers     *rpc.Peers
@@ -171,7 +177,7 @@ type node struct {
 	stores    *raftstore.Stores
 	serving   sync.WaitGroup
 	cancel    context.CancelFunc
-	restart   chan uint64 // index to delete from, 0 for none
+	orders    chan order
 	dead      bool
 	incarn    byte
 
@@ -180,6 +186,12 @@ type node struct {
 	i        *Instance
 	restarts int
 	failed   error
+}
+
+// order is what the owner of a raft is asked to do.
+type order struct {
+	halt       bool   // and no more: its disk stalls
+	deleteFrom uint64 // restart, without the entries from here on; 0 for all
 }
 
 // lines is a log.
@@ -226,10 +238,13 @@ func (c *cluster) onBolt() {
 }
 
 func (n *node) path() string {
-	if n.memory == nil {
-		return filepath.Join(n.c.t.TempDir(), n.name)
+	if n.fixedPath == "" {
+		n.fixedPath = "/data/raft"
+		if n.memory == nil {
+			n.fixedPath = filepath.Join(n.c.t.TempDir(), n.name)
+		}
 	}
-	return "/data/raft"
+	return n.fixedPath
 }
 
 func (c *cluster) configuration() raft.Configuration {
@@ -282,10 +297,11 @@ func (n *node) start() {
 		t.Fatal(err)
 	}
 	n.transport.Register(server)
-	n.restart = make(chan uint64, 16)
+	n.orders = make(chan order, 16)
 	n.stores, err = n.open(raftstore.Options{
 		FS: n.fs, Dir: dir, Logger: log,
-		OnSettled: func() { n.restart <- 0 },
+		OnStall:   func() { n.orders <- order{halt: true} },
+		OnSettled: func() { n.orders <- order{} },
 		OnFail:    n.fail,
 	})
 	if err != nil {
@@ -311,6 +327,26 @@ func noTime(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
+// others are the nodes but this one.
+func (n *node) others() []*node {
+	var all []*node
+	for _, o := range n.c.nodes {
+		if o != n {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// count returns the value of a counter.
+func count(m prometheus.Metric) int {
+	var d dto.Metric
+	if err := m.Write(&d); err != nil {
+		return -1
+	}
+	return int(d.GetCounter().GetValue())
+}
+
 func (n *node) isDead() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -328,7 +364,7 @@ func (n *node) fail(err error) {
 // boot makes a raft on the stores as they are.
 func (n *node) boot() {
 	t := n.c.t
-	i, err := n.transport.Attach(InstanceOptions{Logs: n.stores.Log, OnConflict: func(index uint64) { n.restart <- index }})
+	i, err := n.transport.Attach(InstanceOptions{Logs: n.stores.Log, OnConflict: func(index uint64) { n.orders <- order{deleteFrom: index} }})
 	if err != nil {
 		t.Error(err)
 		return
@@ -366,20 +402,23 @@ func (n *node) boot() {
 	n.mu.Unlock()
 }
 
-// supervise restarts raft in place when it is asked to.
+// supervise does what is asked. A raft whose disk stalls is halted at once: it
+// would go on answering heartbeats.
 func (n *node) supervise(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case from := <-n.restart:
+		case o := <-n.orders:
 			n.halt()
-			if err := n.stores.Reset(); err != nil && !errors.Is(err, raftstore.ErrStalled) {
+			if o.halt {
 				continue
 			}
-			if from > 0 {
-				if err := n.stores.DeleteFrom(from); err != nil {
-					n.fail(err)
+			if err := n.stores.Reset(); err != nil {
+				continue // stalls again, or is lost
+			}
+			if o.deleteFrom > 0 {
+				if err := n.stores.DeleteFrom(o.deleteFrom); err != nil {
 					continue
 				}
 			}
