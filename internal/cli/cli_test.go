@@ -69,9 +69,12 @@ func TestScripts(t *testing.T) {
 			env.Defer(func() { ready.Close() })
 			env.Setenv("READY_ADDR", ready.Addr().String())
 			env.Values[readyKey{}] = ready
+			env.Values[stateKey{}] = &scriptState{}
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"run":       runInProcess,
+			"input":     func(ts *testscript.TestScript, _ bool, args []string) { state(ts).input = ts.ReadFile(args[0]) },
 			"kfake":     startKfake,
 			"exitcode":  exitCode,
 			"sigint":    sigint,
@@ -119,7 +122,27 @@ func sigint(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 }
 
-type readyKey struct{}
+type (
+	readyKey struct{}
+	stateKey struct{}
+)
+
+// scriptState is the standard input of a script's next command.
+type scriptState struct{ input string }
+
+func state(ts *testscript.TestScript) *scriptState { return ts.Value(stateKey{}).(*scriptState) }
+
+// runInProcess runs a command line without a process of its own and demands its exit code: run 2 topic lst.
+func runInProcess(ts *testscript.TestScript, _ bool, args []string) {
+	p := &Program{
+		Version: "v1.2.3-test", Serve: fakeServe, In: strings.NewReader(state(ts).input), Out: ts.Stdout(), Err: ts.Stderr(),
+		Environ: []string{"CHRONIK_BOOTSTRAP_SERVER=" + ts.Getenv("CHRONIK_BOOTSTRAP_SERVER")},
+	}
+	state(ts).input = ""
+	if code := p.Main(context.Background(), args[1:]); strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
 
 // waitReady waits until so many of the script's nodes run: waitready N.
 func waitReady(ts *testscript.TestScript, _ bool, args []string) {
