@@ -19,13 +19,15 @@ func (d *decision) formCluster(c *clusterv1.FormCluster) (*clusterv1.Answer, *me
 	case id != "":
 		return nil, metadata.Errorf(metadata.CodeInconsistentClusterID, "this is the cluster %q; it cannot become %q", id, c.GetClusterId())
 	}
+	var founders []*clusterv1.Founder
 	for _, f := range c.GetFounders() {
 		if _, ok := toID(f.GetDirectoryId()); !ok {
 			return nil, metadata.Errorf(metadata.CodeInvalidRequest, "founder %d has a directory id of %d bytes", f.GetNodeId(), len(f.GetDirectoryId()))
 		}
+		founders = append(founders, &clusterv1.Founder{NodeId: f.GetNodeId(), DirectoryId: f.GetDirectoryId()})
 	}
 	d.note(&metadatav1.Record{Kind: &metadatav1.Record_ClusterFormed{ClusterFormed: &metadatav1.ClusterFormed{
-		ClusterId: c.GetClusterId(), Founders: c.GetFounders(), Generation: c.GetGeneration(),
+		ClusterId: c.GetClusterId(), Founders: founders, Generation: c.GetGeneration(),
 	}}})
 	return d.ok(), nil
 }

@@ -157,10 +157,7 @@ func repeated(img *metadata.Image, cmd *clusterv1.Command) *clusterv1.Answer {
 	r, overwritten := img.Result(id.GetNode(), incarnation, id.GetSequence())
 	switch {
 	case r != nil:
-		return &clusterv1.Answer{
-			Code: r.Answer.GetCode(), Message: r.Answer.GetMessage(), Index: r.Index,
-			More: r.Answer.GetMore(), Kind: r.Answer.GetKind(),
-		}
+		return copied(r.Answer, r.Index)
 	case overwritten:
 		return refuse(metadata.CodeRequestTimedOut,
 			"request %d of node %d is too old: its answer is no longer kept, so whether it was carried out is not known", id.GetSequence(), id.GetNode())
@@ -181,13 +178,19 @@ func (d *decision) keep(cmd *clusterv1.Command, answer *clusterv1.Answer) *metad
 		return nil
 	}
 	if cmd.GetRequestId() != nil {
-		d.note(metadata.NewResult(cmd.GetRequestId(), answer))
+		// A copy: the caller writes the entry's index into the answer it gives.
+		d.note(metadata.NewResult(cmd.GetRequestId(), copied(answer, 0)))
 	}
 	if d.bytes > d.env.Limits.EntryBytes {
 		return metadata.Errorf(metadata.CodePolicyViolation,
 			"the request needs %d bytes of metadata and one entry holds %d: ask for less in one request", d.bytes, d.env.Limits.EntryBytes)
 	}
 	return nil
+}
+
+// copied is a with another index; what is below is shared and only read.
+func copied(a *clusterv1.Answer, index uint64) *clusterv1.Answer {
+	return &clusterv1.Answer{Code: a.GetCode(), Message: a.GetMessage(), Index: index, More: a.GetMore(), Kind: a.GetKind()}
 }
 
 func refuse(code int16, format string, args ...any) *clusterv1.Answer {

@@ -196,7 +196,7 @@ func (f *failing) Read(p []byte) (int, error) { return 0, errors.New("disk gone"
 
 func TestSnapshotErrorsAreReported(t *testing.T) {
 	img, _ := sample(t)
-	for after := 0; after < len(snapshotOf(t, img)); after += 31 {
+	for after := 0; after < len(snapshotOf(t, img)); after += 97 {
 		if err := metadata.WriteSnapshot(&failing{after}, img); err == nil || !strings.Contains(err.Error(), "disk full") {
 			t.Fatalf("after %d bytes: %v", after, err)
 		}

@@ -300,7 +300,10 @@ func checkTexts(list ...string) error {
 	return nil
 }
 
-// NewResult is the record that keeps answer for retries of id.
+// NewResult is the record that keeps answer for retries of id. The id is written
+// anew: one that came from a newer version may have fields that must not get into
+// the log.
 func NewResult(id *clusterv1.RequestId, answer *clusterv1.Answer) *Record {
-	return &Record{Kind: &metadatav1.Record_CommandResult{CommandResult: &metadatav1.CommandResult{RequestId: id, Answer: answer}}}
+	own := &clusterv1.RequestId{Node: id.GetNode(), Incarnation: id.GetIncarnation(), Sequence: id.GetSequence()}
+	return &Record{Kind: &metadatav1.Record_CommandResult{CommandResult: &metadatav1.CommandResult{RequestId: own, Answer: answer}}}
 }
