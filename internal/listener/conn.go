@@ -59,7 +59,11 @@ func newNetConn(c net.Conn) Conn { return &netConn{Conn: c} }
 // Read implements Conn.
 func (c *netConn) Read(into roomer) (int, error) {
 	if len(c.first) == 0 && !into.idle() {
-		return c.Conn.Read(into.room())
+		p := into.room()
+		if p == nil {
+			return 0, errNoRoom
+		}
+		return c.Conn.Read(p)
 	}
 	if len(c.first) == 0 {
 		n, err := c.Conn.Read(c.small[:])

@@ -103,7 +103,7 @@ func (c *rawConn) Write(p []byte, more, wait bool) (int, error) {
 
 func (c *rawConn) tryWrite(fd uintptr) bool {
 	for len(c.out) > 0 {
-		n, err := send(int(fd), c.out, c.flags)
+		n, err := writeOnce(int(fd), c.out, c.flags)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -119,8 +119,8 @@ func (c *rawConn) tryWrite(fd uintptr) bool {
 	return true
 }
 
-// send writes once. write(2) is the cheaper call where no flag is needed; SIGPIPE is the runtime's to swallow.
-func send(fd int, p []byte, flags int) (int, error) {
+// writeOnce writes once. write(2) is the cheaper call where no flag is needed; SIGPIPE is the runtime's to swallow.
+func writeOnce(fd int, p []byte, flags int) (int, error) {
 	if flags == 0 {
 		return unix.Write(fd, p)
 	}
