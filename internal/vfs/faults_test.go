@@ -146,7 +146,7 @@ func TestProbability(t *testing.T) {
 	if n := strings.Count(run(1), "x"); n < 250 || n > 350 {
 		t.Errorf("%d of 1000 failed, want about 300", n)
 	}
-	if run(1) != run(1) || run(1) == run(2) {
+	if once, again := run(1), run(1); once != again || once == run(2) {
 		t.Error("what fails does not follow from the seed")
 	}
 }

@@ -619,6 +619,29 @@ func TestUnsyncedForEver(t *testing.T) {
 	wantContent(t, m.CrashClone(rng(1)), "log", string(model.now))
 }
 
+// TestUnsyncedTruncation writes much behind a cut that nobody syncs: after a crash
+// what was cut off is there as a whole or not at all.
+func TestUnsyncedTruncation(t *testing.T) {
+	m := vfs.NewMem()
+	f := create(t, m, "log", strings.Repeat("o", 3*page))
+	ok(t, f.Sync())
+	ok(t, m.SyncDir("."))
+	ok(t, f.Truncate(100))
+	for i := range 5000 {
+		_, err := f.WriteAt([]byte("y"), int64(100+i))
+		ok(t, err)
+	}
+	for seed := range uint64(100) {
+		s := content(t, m.CrashClone(rng(seed)), "log")
+		if len(s) < 3*page && strings.Contains(s[100:], "o") {
+			t.Fatalf("seed %d: %d bytes, old ones among them", seed, len(s))
+		}
+		if len(s) == 3*page && strings.Trim(s[page:], "o") != "" {
+			t.Fatalf("seed %d: uncut, but not as it was", seed)
+		}
+	}
+}
+
 func TestMemInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := vfs.NewMem()

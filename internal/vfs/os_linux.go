@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"sync"
 
@@ -49,31 +50,35 @@ func (f *osFile) pwritev(bufs [][]byte, off int64) (int, error) {
 	return max(n, 0), f.failed("pwritev", callErr)
 }
 
-// WritevAt implements File. A short write goes on where it stopped: inside a
-// buffer by WriteAt, which writes all or fails.
+// WritevAt implements File.
 func (f *osFile) WritevAt(bufs [][]byte, off int64) (int, error) {
-	var done int
+	return writeVector(bufs, off, f.pwritev)
+}
+
+// writeVector calls write, which may stop early, with what is left until nothing
+// is, at most maxVector buffers at a time.
+func writeVector(bufs [][]byte, off int64, write func([][]byte, int64) (int, error)) (int, error) {
+	done := 0
 	for len(bufs) > 0 {
-		n, err := f.pwritev(bufs[:min(len(bufs), maxVector)], off+int64(done))
+		if len(bufs[0]) == 0 {
+			bufs = bufs[1:]
+			continue
+		}
+		n, err := write(bufs[:min(len(bufs), maxVector)], off+int64(done))
 		done += n
 		if err != nil {
 			return done, err
 		}
-		whole := 0
-		for whole < len(bufs) && whole < maxVector && n >= len(bufs[whole]) {
-			n -= len(bufs[whole])
-			whole++
+		if n == 0 {
+			return done, io.ErrUnexpectedEOF // as package os has it
 		}
-		bufs = bufs[whole:]
-		if whole == maxVector || len(bufs) == 0 {
-			continue
+		for len(bufs) > 0 && n >= len(bufs[0]) {
+			n -= len(bufs[0])
+			bufs = bufs[1:]
 		}
-		m, err := f.WriteAt(bufs[0][n:], off+int64(done))
-		done += m
-		if err != nil {
-			return done, err
+		if n > 0 {
+			bufs = append([][]byte{bufs[0][n:]}, bufs[1:]...) // a copy: the caller's is not ours to change
 		}
-		bufs = bufs[1:]
 	}
 	return done, nil
 }
