@@ -394,9 +394,11 @@ func TestFileRangesBetweenBytes(t *testing.T) {
 	content := bytes.Repeat([]byte("0123456789"), 100_000)
 	for kind, file := range files(t, content) {
 		t.Run(kind, func(t *testing.T) {
-			f := overTCP(t, nil)
+			f := overTCP(t, func(o *Options) {
+				h := o.Handler.(*handler)
+				h.file, h.n = file, len(content)
+			})
 			defer f.stop()
-			f.h.file, f.h.n = file, len(content)
 			c := f.dial()
 			defer c.Close()
 			send(t, c, request(keyEcho, "before"), request(keyFile, "file"), request(keyFile, "file"), request(keyEcho, "after"))
