@@ -34,9 +34,12 @@ type consuming struct {
 	from  offsetSpec
 	begin map[string]map[int32]int64 // where each partition begins if nothing is committed
 	tail  *tail
-	out   *bufio.Writer
-	show  func(r *kgo.Record) error
-	left  int64 // records still to show; < 0: no limit
+
+	leaderless int // partitions that nobody can be asked for
+
+	out  *bufio.Writer
+	show func(r *kgo.Record) error
+	left int64 // records still to show; < 0: no limit
 }
 
 func (g *globals) consume() *cobra.Command {
@@ -113,11 +116,11 @@ func (s *consuming) adjust(_ context.Context, offsets map[string]map[int32]kgo.O
 	for topic, partitions := range offsets {
 		for p, o := range partitions {
 			at := o.EpochOffset().Offset
-			if at < 0 {
-				at = s.begin[topic][p]
+			if begin, known := s.begin[topic][p]; at < 0 && known {
+				at = begin
 				partitions[p] = kgo.NewOffset().At(at)
 			}
-			s.tail.begin(topic, p, at)
+			s.tail.begin(topic, p, max(at, 0))
 		}
 	}
 	return offsets, nil
@@ -133,14 +136,16 @@ func (c *client) consumeAll(ctx context.Context, s *consuming) (err error) {
 		return err
 	}
 	ends, err := c.adm.ListEndOffsets(lookup, s.topics...)
-	if err == nil {
-		err = ends.Error()
-	}
-	if err != nil {
+	if err = c.partly(err, "tell where its partitions end"); err != nil {
 		return fmt.Errorf("cannot learn where %s ends: %s", strings.Join(s.topics, ", "), kafkaError(err, ""))
 	}
 	if s.begin, err = c.startOffsets(lookup, s, topics, ends); err != nil {
 		return err
+	}
+	if s.leaderless > 0 {
+		defer func() {
+			err = errors.Join(err, fmt.Errorf("%s not read, for want of a leader; 'chronik-server cluster status' tells more", plural(s.leaderless, "partition")))
+		}()
 	}
 	s.tail = newTail(ends)
 	if s.group != "" {
@@ -372,12 +377,13 @@ func parseOffset(text string, now time.Time) (offsetSpec, error) {
 // startOffsets returns where each partition is begun without a group.
 func (c *client) startOffsets(ctx context.Context, s *consuming, topics kadm.TopicDetails, ends kadm.ListedOffsets) (map[string]map[int32]int64, error) {
 	starts, err := c.adm.ListStartOffsets(ctx, s.topics...)
-	if err != nil {
+	if err = c.partly(err, "tell where its partitions begin"); err != nil {
 		return nil, err
 	}
 	var timed kadm.ListedOffsets
 	if s.from.kind == atTime {
-		if timed, err = c.adm.ListOffsetsAfterMilli(ctx, s.from.n, s.topics...); err != nil {
+		timed, err = c.adm.ListOffsetsAfterMilli(ctx, s.from.n, s.topics...)
+		if err = c.partly(err, "look up the time"); err != nil {
 			return nil, err
 		}
 	}
@@ -393,8 +399,12 @@ func (c *client) startOffsets(ctx context.Context, s *consuming, topics kadm.Top
 			if len(s.partitions) > 0 && !slices.Contains(s.partitions, p) {
 				continue
 			}
-			start, _ := starts.Lookup(topic, p)
-			end, _ := ends.Lookup(topic, p)
+			start, haveStart := starts.Lookup(topic, p)
+			end, haveEnd := ends.Lookup(topic, p)
+			if !haveStart || !haveEnd || start.Err != nil || end.Err != nil {
+				s.leaderless++
+				continue
+			}
 			at := start.Offset
 			switch s.from.kind {
 			case atEnd:
