@@ -27,7 +27,7 @@ func rng(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
 // crashes returns how many crashes a test tries.
 func crashes() uint64 {
 	if testing.Short() {
-		return 100
+		return 30
 	}
 	return 1000
 }

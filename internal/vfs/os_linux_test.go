@@ -22,7 +22,7 @@ import (
 func child(t *testing.T, name string) *exec.Cmd {
 	t.Helper()
 	c := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
-	c.Env = append(os.Environ(), "VFS_TEST_CHILD="+name)
+	c.Env = append(os.Environ(), "VFS_TEST_CHILD="+name, "GORACE=atexit_sleep_ms=0") // which would wait a second for reports
 	c.Stderr = os.Stderr
 	return c
 }
