@@ -77,12 +77,12 @@ func (c *Cluster) Register(ctx context.Context, b Broker) (epoch int64, err erro
 	ctx, cancel := c.whileRunning(ctx)
 	defer cancel()
 	if err := c.awaitFormed(ctx); err != nil {
-		return 0, err
+		return 0, c.stopped(err)
 	}
 	req := c.registration(b)
 	r, err := c.agent.register(ctx, req)
 	if err != nil {
-		return 0, err
+		return 0, c.stopped(err)
 	}
 	if err := c.images.awaitIndex(ctx, max(r.GetIndex(), uint64(r.GetBrokerEpoch()))); err != nil {
 		return 0, c.stopped(err)

@@ -77,12 +77,20 @@ func (s *sessions) compare(x *session, b *clusterv1.Beat) error {
 		return nil
 	case d.sum == b.GetDigest():
 		x.agrees = same
+		s.doubt = s.doubt && s.anyDiffers()
 		return nil
 	}
 	if x.agrees != differs {
 		s.m.mismatches.Inc()
 		s.log.Error("The metadata images of two nodes differ at the same index", "node", s.o.NodeID, "other", x.broker,
 			"index", d.index, "digest", fmt.Sprintf("%016x", d.sum), "other_digest", fmt.Sprintf("%016x", b.GetDigest()))
+	}
+	if !s.doubt {
+		// What the others agreed to was before this: they are asked anew, by their next heartbeats.
+		s.doubt = true
+		for _, y := range s.byBroker {
+			y.agrees = unknown
+		}
 	}
 	x.agrees = differs
 	// This node agrees with itself; a broker that is silent or was not compared has no say.
@@ -108,6 +116,15 @@ func (s *sessions) compare(x *session, b *clusterv1.Beat) error {
 		return &divergedError{d.index}
 	}
 	return nil
+}
+
+func (s *sessions) anyDiffers() bool {
+	for _, x := range s.byBroker {
+		if x.agrees == differs {
+			return true
+		}
+	}
+	return false
 }
 
 // oddOne is the verdict of a controller over itself.

@@ -82,6 +82,9 @@ func bubble(t *testing.T, ids []int32, f func(t *testing.T, w *world)) {
 func (w *world) newNode(id int32, founders []int32) *node {
 	n := &node{w: w, id: id, fs: vfs.NewMem(), disk: raftstore.NewMemory()}
 	n.directory = [16]byte{0: 0xd1, 14: byte(id), 15: 1}
+	if err := errors.Join(n.fs.MkdirAll("data"), n.fs.SyncDir(".")); err != nil {
+		w.t.Fatal(err)
+	}
 	for _, p := range founders {
 		if p != id {
 			n.peers = append(n.peers, p)
@@ -193,6 +196,11 @@ func (w *world) within(d time.Duration, what string, ok func() bool) time.Durati
 	start := time.Now()
 	for !ok() {
 		if time.Since(start) > d {
+			for _, n := range w.nodes {
+				if n.c != nil && n.ended() {
+					w.t.Logf("node %d has ended: %v", n.id, n.err)
+				}
+			}
 			w.t.Fatalf("not within %v: %s\n%s", d, what, w.log.tail(60))
 		}
 		time.Sleep(time.Millisecond)

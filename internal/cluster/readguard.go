@@ -31,7 +31,11 @@ func (g readGuard) GetLog(index uint64, l *raft.Log) error {
 // newRaft is raft.NewRaft, whose panic about an entry that cannot be read is an error.
 func newRaft(c *raft.Config, f *fsm, logs raft.LogStore, s raft.StableStore, snaps raft.SnapshotStore, t raft.Transport) (r *raft.Raft, err error) {
 	defer func() {
-		if p := recover(); p != nil {
+		switch p := recover().(type) {
+		case nil:
+		case error:
+			r, err = nil, fmt.Errorf("the log cannot be read: %w", p)
+		default:
 			r, err = nil, fmt.Errorf("the log cannot be read: %v", p)
 		}
 	}()

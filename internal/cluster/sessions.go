@@ -37,6 +37,7 @@ type sessions struct {
 	lead     *leadership // nil while this node is not the controller
 	byBroker map[int32]*session
 	lastTick time.Time
+	doubt    bool // images were found to differ in this term
 }
 
 // session is one broker's.
@@ -68,7 +69,7 @@ func (s *sessions) begin(lead *leadership, img *metadata.Image) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	s.lead, s.lastTick = lead, now
+	s.lead, s.lastTick, s.doubt = lead, now, false
 	s.byBroker = make(map[int32]*session)
 	for _, b := range img.Brokers() {
 		if !b.Fenced {
@@ -336,7 +337,7 @@ func (s *sessions) expire(ended []*session, unfenced int, now time.Time) {
 			continue
 		}
 		s.log.Warn("The session of a broker has ended: it is fenced", "broker", x.broker, "epoch", x.epoch,
-			"silent", now.Sub(x.heard).Round(time.Millisecond), "timeout", s.o.Timing.Session)
+			"silent", now.Sub(x.ends.Add(-s.o.Timing.Session)).Round(time.Millisecond), "timeout", s.o.Timing.Session)
 		s.fence(x, clusterv1.FenceCause_FENCE_CAUSE_SESSION_EXPIRED)
 	}
 }

@@ -48,7 +48,7 @@ func (c *Cluster) awaitFormed(ctx context.Context) error {
 	case <-c.formed:
 		return nil
 	case <-ctx.Done():
-		return c.stopped(ctx.Err())
+		return ctx.Err()
 	}
 }
 
