@@ -127,7 +127,7 @@ func (d *decision) assignDirectory(b *metadata.Broker, a *clusterv1.AssignDirect
 	n := *p
 	n.Directories = replaced(p, b.ID, dir)
 	n.PartitionEpoch++
-	return changeRecord(topic, p, &n), nil
+	return changeRecord(topic, p, n), nil
 }
 
 func replaced(p *metadata.Partition, broker int32, dir metadata.ID) []metadata.ID {

@@ -88,9 +88,10 @@ func (d *decision) decide(cmd *clusterv1.Command) (*clusterv1.Answer, *metadata.
 // decision gathers the records of one command.
 type decision struct {
 	env Env
-	// draft has the records so far, as far as they matter for what follows.
-	draft   *metadata.Draft
+	// img has the records so far, as far as they matter for what follows; with the
+	// first of those it becomes the image of draft, which is nil before.
 	img     *metadata.Image
+	draft   *metadata.Draft
 	records []*metadatav1.Record
 	bytes   int
 	more    bool
@@ -104,13 +105,21 @@ func newDecision(img *metadata.Image, env Env) *decision {
 	if env.Limits.Partitions == 0 {
 		env.Limits.Partitions = limits.Partitions
 	}
-	draft := metadata.NewDraft(img)
-	return &decision{env: env, draft: draft, img: draft.Image()}
+	return &decision{env: env, img: img}
 }
 
 // record adds recs and lets what is decided next see them.
 func (d *decision) record(recs ...*metadatav1.Record) {
 	d.note(recs...)
+	d.see(recs...)
+}
+
+// see lets what is decided next see recs.
+func (d *decision) see(recs ...*metadatav1.Record) {
+	if d.draft == nil {
+		d.draft = metadata.NewDraft(d.img)
+		d.img = d.draft.Image()
+	}
 	d.draft.Apply(recs)
 }
 

@@ -22,7 +22,7 @@ type election struct {
 	dropped int32
 }
 
-// next returns the state that p should have, or nil if it has it already. Which
+// next returns the state that p should have, and false if it has it already. Which
 // replica leads, first hit wins, in the order of the replicas:
 //
 //  1. the leader, if it still may;
@@ -40,8 +40,8 @@ type election struct {
 // as complete as it was, and the first to return may lead. A replica on a lost
 // directory leaves in any case, even as the last member; it is then remembered as
 // the last known leader, should its disk come back.
-func (e election) next(p *metadata.Partition) *metadata.Partition {
-	n := *p
+func (e election) next(p *metadata.Partition) (n metadata.Partition, changed bool) {
+	n = *p
 	n.ISR = e.members(p)
 	if len(n.ISR) == 0 && len(p.ISR) > 0 {
 		n.LastKnownELR = lastMember(p)
@@ -55,13 +55,13 @@ func (e election) next(p *metadata.Partition) *metadata.Partition {
 		n.ISR = e.serving(&n)
 	}
 	if n.Leader == p.Leader && !unclean && slices.Equal(n.ISR, p.ISR) && slices.Equal(n.LastKnownELR, p.LastKnownELR) {
-		return nil
+		return n, false
 	}
 	if (n.Leader != p.Leader || unclean) && !invariant.Mutant("controller-keeps-leader-epoch") {
 		n.LeaderEpoch++
 	}
 	n.PartitionEpoch++
-	return &n
+	return n, true
 }
 
 // members is the ISR without those that have lost what they had.
@@ -143,8 +143,8 @@ func (e election) serving(p *metadata.Partition) []int32 {
 // full and the partition was left as it is.
 func (d *decision) elect(t *metadata.Topic, p *metadata.Partition, dropped int32) bool {
 	e := election{broker: d.img.Broker, unclean: d.uncleanElection(t), dropped: dropped}
-	n := e.next(p)
-	if n == nil {
+	n, changed := e.next(p)
+	if !changed {
 		return true
 	}
 	r := changeRecord(t.ID, p, n)
@@ -163,7 +163,7 @@ func (d *decision) uncleanElection(t *metadata.Topic) bool {
 }
 
 // changeRecord holds the fields in which n differs from p.
-func changeRecord(topic metadata.ID, p, n *metadata.Partition) *metadatav1.Record {
+func changeRecord(topic metadata.ID, p *metadata.Partition, n metadata.Partition) *metadatav1.Record {
 	c := &metadatav1.PartitionChange{TopicId: topic[:], Index: p.Index, PartitionEpoch: &n.PartitionEpoch}
 	if n.Leader != p.Leader {
 		c.Leader = &n.Leader

@@ -61,7 +61,7 @@ func (d *decision) createTopics(c *clusterv1.CreateTopics) (*clusterv1.Answer, *
 			names[t.GetName()] = -1
 			result.Code, result.Message = int32(metadata.CodeInvalidRequest), "the request names the topic more than once"
 		default:
-			if err := d.createTopic(t, c.GetValidateOnly(), result); err != nil {
+			if err := d.createTopic(t, c.GetValidateOnly(), len(c.GetTopics()) == 1, result); err != nil {
 				result.Code, result.Message = int32(err.Code), err.Message
 			}
 		}
@@ -84,7 +84,8 @@ func tooManyPartitions(asked, limit int) *metadata.Error {
 		"the request asks for %d partitions and one request may create %d: ask in smaller requests", asked, limit)
 }
 
-func (d *decision) createTopic(t *clusterv1.CreateTopics_Topic, validateOnly bool, result *clusterv1.CreateTopicsAnswer_Topic) *metadata.Error {
+// createTopic fills in result. alone: no other topic of the request is to see this one.
+func (d *decision) createTopic(t *clusterv1.CreateTopics_Topic, validateOnly, alone bool, result *clusterv1.CreateTopicsAnswer_Topic) *metadata.Error {
 	if err := d.checkNewName(t.GetName()); err != nil {
 		return err
 	}
@@ -109,11 +110,13 @@ func (d *decision) createTopic(t *clusterv1.CreateTopics_Topic, validateOnly boo
 		}
 		recs = append(recs, metadata.PartitionRecord(id, p))
 	}
-	if validateOnly {
-		return nil
+	if !alone {
+		d.see(recs...)
 	}
-	result.TopicId = id[:]
-	d.record(recs...)
+	if !validateOnly {
+		d.note(recs...)
+		result.TopicId = id[:]
+	}
 	return nil
 }
 
