@@ -119,9 +119,9 @@ func (c *randomCluster) carryOut(cmd *clusterv1.Command, entryBytes int) *metada
 // have one, nobody joins an ISR by an election that is not unclean, a lost replica
 // is in none, and a decision in many entries ends where one in a single entry does.
 func TestRandomFailures(t *testing.T) {
-	seeds, steps := 60, 80
+	seeds, steps := 30, 80
 	if testing.Short() {
-		seeds, steps = 4, 40
+		seeds, steps = 3, 40
 	}
 	for seed := range uint64(seeds) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {

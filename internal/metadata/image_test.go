@@ -14,14 +14,14 @@ import (
 // entries is the length of a history: n, or less of it in a short run.
 func entries(n int) int {
 	if testing.Short() {
-		return n / 3
+		return n / 4
 	}
 	return n
 }
 
 // seeds runs f for a number of histories; the seed stands in the name of the test.
 func seeds(t *testing.T, f func(t *testing.T, seed uint64)) {
-	n := uint64(8)
+	n := uint64(6)
 	if testing.Short() {
 		n = 1
 	}
