@@ -572,3 +572,5 @@ func (c *cluster) end() {
 		}
 	}
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }

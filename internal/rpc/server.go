@@ -48,7 +48,7 @@ type Server struct {
 	grpc       *grpc.Server
 	complaints complaints
 
-	stopping context.Context // ends when Run is told to stop: all calls end with it
+	stopping context.Context // ends when Run is told to stop: streams, which have no end of their own, end with it
 	stop     context.CancelFunc
 
 	mu       sync.RWMutex
@@ -115,8 +115,8 @@ func (s *Server) Unregister(desc *grpc.ServiceDesc) {
 	delete(s.services, desc.ServiceName)
 }
 
-// Run serves until ctx ends, then lets calls end for a moment, cuts the rest,
-// and returns when all handlers have returned.
+// Run serves until ctx ends; then it ends the streams, lets calls finish for a
+// moment, cuts the rest, and returns when all handlers have returned.
 func (s *Server) Run(ctx context.Context) error {
 	s.o.Logger.Info("Raft gRPC server started on "+s.Addr().String(), "node", s.o.Book.Self().NodeID)
 	served := make(chan error, 1)
@@ -170,12 +170,12 @@ func (s *Server) serve(_ any, stream grpc.ServerStream) error {
 	if sv == nil {
 		return status.Errorf(codes.Unavailable, "node %d is starting: %s is not served yet", self.NodeID, name)
 	}
-	ctx, cancel := context.WithCancel(context.WithValue(stream.Context(), callerKey{}, caller))
-	defer cancel()
-	defer context.AfterFunc(s.stopping, cancel)()
-	stream = &servedStream{stream, ctx}
+	ctx := context.WithValue(stream.Context(), callerKey{}, caller)
 	if d := sv.streams[method]; d != nil {
-		return d.Handler(sv.impl, stream)
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(s.stopping, cancel)()
+		return d.Handler(sv.impl, &servedStream{stream, ctx})
 	}
 	d := sv.unary[method]
 	if d == nil {
