@@ -50,8 +50,8 @@ type box struct {
 
 const boxPort = 9092
 
-// inBox runs a test in a bubble with a box that has been started.
-func inBox(t *testing.T, test func(b *box), change ...func(b *box)) {
+// inBox runs a test in a bubble, with the bubble's own t, and a box that has been started.
+func inBox(t *testing.T, test func(t *testing.T, b *box), change ...func(b *box)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBox(t)
@@ -59,7 +59,7 @@ func inBox(t *testing.T, test func(b *box), change ...func(b *box)) {
 			c(b)
 		}
 		b.start()
-		test(b)
+		test(t, b)
 		b.stop()
 		b.net.Close()
 	})
@@ -343,7 +343,7 @@ func (c *boxController) register(id int32, life byte, directory metadata.ID) {
 	c.mustDo(&clusterv1.Command{Kind: &clusterv1.Command_RegisterBroker{RegisterBroker: &clusterv1.RegisterBroker{
 		Request: &clusterv1.RegisterRequest{
 			NodeId: id, Incarnation: []byte{byte(id), life, 15: 1}, Directories: [][]byte{directory[:]}, ClusterId: "box-cluster-000000000",
-			Listeners: []*clusterv1.Listener{{Name: "PLAINTEXT", Host: fmt.Sprint("b", id), Port: boxPort}},
+			Listeners:   []*clusterv1.Listener{{Name: "PLAINTEXT", Host: fmt.Sprint("b", id), Port: boxPort}},
 			RaftAddress: fmt.Sprint("b", id, ":5001"), BootId: "boot", PreviousBrokerEpoch: -1,
 		},
 	}}})

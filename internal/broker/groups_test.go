@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,7 +30,7 @@ func find(c *rawConn, version int16, keys ...string) *kmsg.FindCoordinatorRespon
 }
 
 func TestTrap45_FindCoordinatorAnswersEveryKey(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		c := b.dial()
 		for v := int16(0); v <= 3; v++ {
 			resp := find(c, v, "g")
@@ -66,7 +65,7 @@ func TestTrap45_FindCoordinatorAnswersEveryKey(t *testing.T) {
 // TestOffsetsTopicIsSpread: the first question for a group creates the topic over all brokers, and
 // groups on a broker that is down wait for it.
 func TestOffsetsTopicIsSpread(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.ctl.addBroker(2)
 		b.ctl.addBroker(3)
 		c := b.dial()
@@ -99,7 +98,7 @@ func TestOffsetsTopicIsSpread(t *testing.T) {
 }
 
 func TestFindCoordinatorWithoutAController(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.ctl.setLost(context.DeadlineExceeded)
 		wantEqual(t, "code", find(b.dial(), 6, "g").Coordinators[0].ErrorCode, codeCoordinatorNotAvailable)
 	})
@@ -142,7 +141,7 @@ func syncAs(c *rawConn, version int16, groupID, member string, generation int32,
 
 // TestGroupVersions lives a member's life in every version of the group APIs.
 func TestGroupVersions(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.topic("x", 2)
 		b.groupTopic()
 		c := b.dial()
@@ -284,7 +283,7 @@ func (b *box) describeAndList(c *rawConn, v int16, g, state string, members int)
 }
 
 func TestListGroupsFilters(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.topic("x", 2)
 		b.groupTopic()
 		c := b.dial()
@@ -308,7 +307,7 @@ func TestListGroupsFilters(t *testing.T) {
 }
 
 func TestTrap43_JoinGroup(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.groupTopic()
 		c := b.dial()
 		first := do[*kmsg.JoinGroupResponse](c, consumerJoin("g", ""), 9)
@@ -347,7 +346,7 @@ func TestTrap43_JoinGroup(t *testing.T) {
 }
 
 func TestTrap44_OffsetsWithoutAGroup(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.topic("x", 2)
 		b.groupTopic()
 		c := b.dial()
@@ -389,7 +388,7 @@ func TestTrap44_OffsetsWithoutAGroup(t *testing.T) {
 
 // TestOffsetsOfADeletedTopic: a topic that is made again under its name does not inherit offsets.
 func TestOffsetsOfADeletedTopic(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.topic("x", 2)
 		b.groupTopic()
 		c := b.dial()
@@ -429,7 +428,7 @@ func (b *box) deleteTopic(name string) {
 
 // TestGroupsSurviveARestart: members, generation and offsets are those of before; the members need not join again.
 func TestGroupsSurviveARestart(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.topic("x", 2)
 		b.groupTopic()
 		c := b.dial()
@@ -449,7 +448,7 @@ func TestGroupsSurviveARestart(t *testing.T) {
 
 // TestWhileAGroupLoads: before the log is read, nobody is told that there is nothing.
 func TestWhileAGroupLoads(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.topic("x", 2)
 		b.groupTopic()
 		c := b.dial()
@@ -471,21 +470,31 @@ func TestWhileAGroupLoads(t *testing.T) {
 	})
 }
 
-// TestConsumers runs kgo consumers of a group through joins, a death, a restart of the broker and a
-// leave; in the end every record was committed, and consumed once by somebody before it was.
+// TestConsumers runs kgo consumers of a group through joins, a restart of the broker and a leave; in
+// the end every record was consumed, and every partition was committed to its end.
 func TestConsumers(t *testing.T) {
 	for _, balancer := range []kgo.GroupBalancer{kgo.RangeBalancer(), kgo.CooperativeStickyBalancer()} {
 		t.Run(balancer.ProtocolName(), func(t *testing.T) {
-			inBox(t, func(b *box) { b.consume(balancer) })
+			inBox(t, func(t *testing.T, b *box) { (&consumers{box: b, balancer: balancer, seen: map[string]bool{}}).run() })
 		})
 	}
 }
 
-func (b *box) consume(balancer kgo.GroupBalancer) {
-	t := b.t
-	b.topic("x", 6)
-	producer := b.client(kgo.DefaultProduceTopic("x"))
+type consumers struct {
+	*box
+	balancer kgo.GroupBalancer
+	running  sync.WaitGroup
+
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+func (c *consumers) run() {
+	t := c.t
+	c.topic("x", 6)
+	producer := c.client(kgo.DefaultProduceTopic("x"), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
 	defer producer.Close()
+	adm := kadm.NewClient(producer)
 	produce := func(from, to int) {
 		for i := from; i < to; i++ {
 			if err := producer.ProduceSync(t.Context(), kgo.StringRecord(fmt.Sprint(i))).FirstErr(); err != nil {
@@ -493,74 +502,110 @@ func (b *box) consume(balancer kgo.GroupBalancer) {
 			}
 		}
 	}
-	var mu sync.Mutex
-	seen := map[string]int{}
-	total := func() int { mu.Lock(); defer mu.Unlock(); return len(seen) }
-	var running sync.WaitGroup
-	consumer := func(name string) (stop func(), cl *kgo.Client) {
-		cl = b.client(
-			kgo.ConsumerGroup("g"), kgo.ConsumeTopics("x"), kgo.ClientID(name), kgo.Balancers(balancer),
-			kgo.AutoCommitInterval(time.Second), kgo.HeartbeatInterval(500*time.Millisecond), kgo.SessionTimeout(6*time.Second),
-			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		)
-		ctx, cancel := context.WithCancel(t.Context())
-		running.Go(func() {
-			for {
-				fs := cl.PollFetches(ctx)
-				if ctx.Err() != nil || fs.IsClientClosed() {
-					return
-				}
-				fs.EachError(func(topic string, p int32, err error) {
-					if !errors.Is(err, context.Canceled) {
-						t.Logf("%s: %s-%d: %v", name, topic, p, err)
-					}
-				})
-				mu.Lock()
-				fs.EachRecord(func(r *kgo.Record) { seen[string(r.Value)]++ })
-				mu.Unlock()
-			}
-		})
-		return func() { cancel(); cl.Close() }, cl
-	}
-	await := func(what string, n int) {
-		t.Helper()
-		for range 600 {
-			if total() >= n {
-				return
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
-		t.Fatalf("%s: %d of %d records after a minute", what, total(), n)
-	}
 	produce(0, 50)
-	stop1, _ := consumer("one")
-	await("one consumer", 50)
-	stop2, _ := consumer("two")
+	stop1 := c.start("one")
+	c.await("one consumer", 50)
+	stop2 := c.start("two")
 	time.Sleep(5 * time.Second)
 	produce(50, 100)
-	await("two consumers", 100)
-	adm := kadm.NewClient(producer)
-	described := func() kadm.DescribedGroup {
-		d, err := adm.DescribeGroups(t.Context(), "g")
-		b.must(err)
-		return d["g"]
-	}
-	d := described()
-	wantEqual(t, "members", []any{d.State, len(d.Members), len(d.AssignedPartitions()["x"])}, []any{"Stable", 2, 6})
+	c.await("two consumers", 100)
+	described, err := adm.DescribeGroups(t.Context(), "g")
+	c.must(err)
+	d := described["g"]
+	assigned := d.AssignedPartitions()
+	wantEqual(t, "group", []any{d.State, len(d.Members), len(assigned["x"])}, []any{"Stable", 2, 6})
 
-	b.stop()
-	b.start()
+	c.stop()
+	c.box.start()
 	produce(100, 150)
-	await("after a restart", 150)
+	c.await("after a restart", 150)
 	stop1()
 	time.Sleep(5 * time.Second)
 	produce(150, 200)
-	await("one has left", 200)
-	wantEqual(t, "members", len(described().Members), 1)
-	stop2()
-	running.Wait()
+	c.await("one has left", 200)
+	described, err = adm.DescribeGroups(t.Context(), "g")
+	c.must(err)
+	wantEqual(t, "members", len(described["g"].Members), 1)
 	time.Sleep(2 * time.Second)
+	stop2()
+	c.running.Wait()
 	lag, err := adm.Lag(t.Context(), "g")
-	b.must(err)
+	c.must(err)
 	wantEqual(t, "lag", []any{lag["g"].State, lag["g"].Lag.Total()}, []any{"Empty", 0})
+}
+
+// await waits until n different records have been consumed.
+func (c *consumers) await(what string, n int) {
+	c.t.Helper()
+	got := 0
+	for range 600 {
+		c.mu.Lock()
+		got = len(c.seen)
+		c.mu.Unlock()
+		if got >= n {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	c.t.Fatalf("%s: %d of %d records after a minute", what, got, n)
+}
+
+// start runs a consumer, which commits what it has consumed with every poll. The
+// client's own commits are not used: they wait for a join on a mutex, which stands the bubble's clock still.
+func (c *consumers) start(name string) (stop func()) {
+	cl := c.client(
+		kgo.ConsumerGroup("g"), kgo.ConsumeTopics("x"), kgo.ClientID(name), kgo.Balancers(c.balancer), kgo.DisableAutoCommit(),
+		kgo.HeartbeatInterval(500*time.Millisecond), kgo.SessionTimeout(6*time.Second), kgo.RebalanceTimeout(10*time.Second),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(500*time.Millisecond),
+	)
+	ctx, cancel := context.WithCancel(c.t.Context())
+	c.running.Go(func() {
+		next := map[int32]int64{}
+		for {
+			poll, done := context.WithTimeout(ctx, time.Second)
+			fs := cl.PollFetches(poll)
+			done()
+			if ctx.Err() != nil || fs.IsClientClosed() {
+				return
+			}
+			c.mu.Lock()
+			fs.EachRecord(func(r *kgo.Record) {
+				c.seen[string(r.Value)] = true
+				next[r.Partition] = r.Offset + 1
+			})
+			c.mu.Unlock()
+			c.commit(ctx, cl, next)
+		}
+	})
+	return func() { cancel(); cl.Close() }
+}
+
+// commit commits as the member that the client is now; what it consumed and has not committed is tried again.
+func (c *consumers) commit(ctx context.Context, cl *kgo.Client, next map[int32]int64) {
+	member, generation := cl.GroupMetadata()
+	if generation < 0 || len(next) == 0 {
+		return
+	}
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Group, req.MemberID, req.Generation = "g", member, generation
+	topic := kmsg.NewOffsetCommitRequestTopic()
+	topic.Topic, topic.TopicID = "x", c.ctl.Image().TopicByName("x").ID
+	for p, offset := range next {
+		part := kmsg.NewOffsetCommitRequestTopicPartition()
+		part.Partition, part.Offset = p, offset
+		topic.Partitions = append(topic.Partitions, part)
+	}
+	req.Topics = append(req.Topics, topic)
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return
+	}
+	for _, p := range resp.Topics[0].Partitions {
+		switch p.ErrorCode {
+		case codeNone:
+			delete(next, p.Partition)
+		case codeRebalanceInProgress, codeIllegalGeneration, codeUnknownMemberID:
+			clear(next) // whoever has the partition now consumes it from the last commit
+		}
+	}
 }

@@ -43,7 +43,7 @@ func wantEqual[T any](t *testing.T, what string, got, want T) {
 }
 
 func TestTrap18_AllTopicsAndNone(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.topic("x", 1)
 		b.topic("y", 1)
 		c := b.dial()
@@ -69,7 +69,7 @@ func TestTrap18_AllTopicsAndNone(t *testing.T) {
 }
 
 func TestTrap19_UnknownAndInvalidTopics(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		c := b.dial()
 		for v := int16(0); v <= 13; v++ {
 			if v < 4 {
@@ -109,7 +109,7 @@ func codesOf(resp *kmsg.MetadataResponse) []int16 {
 }
 
 func TestTrap21_LeadersAreAmongTheBrokers(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.ctl.addBroker(2)
 		b.ctl.addBroker(3)
 		b.topic("spread", 6)
@@ -162,7 +162,7 @@ func TestTrap21_LeadersAreAmongTheBrokers(t *testing.T) {
 }
 
 func TestTrap22_LeaderEpochsRise(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.topic("x", 1)
 		epoch := func() int32 { return metadataOf(b.dial(), 13, "x").Topics[0].Partitions[0].LeaderEpoch }
 		first := epoch()
@@ -179,7 +179,7 @@ func TestTrap22_LeaderEpochsRise(t *testing.T) {
 }
 
 func TestMetadataByID(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		id := b.topic("x", 1)
 		c := b.dial()
 		ask := func(version int16, id metadata.ID) kmsg.MetadataResponseTopic {
@@ -209,7 +209,7 @@ func TestMetadataByID(t *testing.T) {
 }
 
 func TestMetadataAuthorizedOperations(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.topic("x", 1)
 		c := b.dial()
 		for v := int16(8); v <= 13; v++ {
@@ -225,7 +225,7 @@ func TestMetadataAuthorizedOperations(t *testing.T) {
 }
 
 func TestMetadataCreatesTopics(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		cl := b.client()
 		defer cl.Close()
 		req := kmsg.NewPtrMetadataRequest()
@@ -249,7 +249,7 @@ func TestMetadataCreatesTopics(t *testing.T) {
 }
 
 func TestMetadataWithoutAController(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.topic("x", 1)
 		b.ctl.setLost(context.DeadlineExceeded)
 		began := time.Now()
@@ -269,7 +269,7 @@ func TestMetadataWithoutAController(t *testing.T) {
 }
 
 func TestMetadataRefusedCreation(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		req := kmsg.NewPtrMetadataRequest()
 		req.AllowAutoTopicCreation = true
 		mt := kmsg.NewMetadataRequestTopic()
@@ -281,7 +281,7 @@ func TestMetadataRefusedCreation(t *testing.T) {
 }
 
 func TestDescribeCluster(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.ctl.addBroker(2)
 		b.ctl.fence(2)
 		c := b.dial()
@@ -294,9 +294,9 @@ func TestDescribeCluster(t *testing.T) {
 			for _, br := range resp.Brokers {
 				brokers = append(brokers, fmt.Sprint(br.NodeID, br.Host, br.Port, br.IsFenced))
 			}
-			want := []string{"1b1 9092 false"}
+			want := []string{"1b19092 false"}
 			if v == 2 {
-				want = append(want, "2b2 9092 true")
+				want = append(want, "2b29092 true")
 			}
 			wantEqual(t, "brokers", brokers, want)
 		}
@@ -310,7 +310,7 @@ func TestDescribeCluster(t *testing.T) {
 }
 
 func TestDescribeQuorum(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		c := b.dial()
 		ask := func(version int16, topic string, partition int32) *kmsg.DescribeQuorumResponse {
 			req := kmsg.NewPtrDescribeQuorumRequest()
@@ -330,7 +330,7 @@ func TestDescribeQuorum(t *testing.T) {
 					wantEqual(t, "times", p.CurrentVoters[1].LastFetchTimestamp, 1000)
 				}
 				if v >= 2 {
-					wantEqual(t, "nodes", fmt.Sprint(resp.Nodes[1].NodeID, resp.Nodes[1].Listeners[0].Host, resp.Nodes[1].Listeners[0].Port), "2b2 5002")
+					wantEqual(t, "nodes", fmt.Sprint(resp.Nodes[1].NodeID, resp.Nodes[1].Listeners[0].Host, resp.Nodes[1].Listeners[0].Port), "2b25002")
 				}
 			}
 			wantEqual(t, "another topic", ask(v, "x", 0).Topics[0].Partitions[0].ErrorCode, codeUnknownTopicOrPartition)

@@ -37,7 +37,7 @@ func create(c *rawConn, version int16, topics ...kmsg.CreateTopicsRequestTopic) 
 }
 
 func TestTrap49_CreateTopics(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		c := b.dial()
 		for v := int16(2); v <= 7; v++ {
 			name := fmt.Sprint("v", v)
@@ -93,7 +93,7 @@ func TestTrap49_CreateTopics(t *testing.T) {
 }
 
 func TestCreateTopicsByAssignment(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.ctl.addBroker(2)
 		rt := newTopicOf("placed", -1, -1)
 		for p, broker := range []int32{2, 1, 2} {
@@ -114,7 +114,7 @@ func TestCreateTopicsByAssignment(t *testing.T) {
 }
 
 func TestDeleteTopics(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		c := b.dial()
 		for v := int16(1); v <= 6; v++ {
 			name := fmt.Sprint("v", v)
@@ -148,7 +148,7 @@ func TestDeleteTopics(t *testing.T) {
 }
 
 func TestDeleteTopicsDisabled(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		c := b.dial()
 		b.topic("x", 1)
 		for v := int16(1); v <= 6; v++ {
@@ -167,7 +167,7 @@ func TestDeleteTopicsDisabled(t *testing.T) {
 }
 
 func TestCreatePartitions(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.topic("x", 1)
 		b.groupTopic()
 		c := b.dial()
@@ -190,7 +190,7 @@ func TestCreatePartitions(t *testing.T) {
 
 // TestAdminWithoutAController: nothing is known of what was asked, and that is what is answered, in the request's own time.
 func TestAdminWithoutAController(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		b.topic("x", 1)
 		b.ctl.setLost(context.DeadlineExceeded)
 		c := b.dial()
@@ -214,7 +214,7 @@ func TestAdminWithoutAController(t *testing.T) {
 
 // TestAdminClient goes through kadm what an operator does.
 func TestAdminClient(t *testing.T) {
-	inBox(t, func(b *box) {
+	inBox(t, func(t *testing.T, b *box) {
 		cl := b.client()
 		defer cl.Close()
 		adm := kadm.NewClient(cl)
@@ -231,6 +231,7 @@ func TestAdminClient(t *testing.T) {
 		if _, err := adm.DeleteTopic(ctx, "x"); err != nil {
 			t.Error(err)
 		}
+		time.Sleep(time.Second) // the client answers from what it has for a while
 		if details, err = adm.ListTopics(ctx); err != nil || details.Has("x") {
 			t.Errorf("%v %v", details, err)
 		}
