@@ -1,0 +1,99 @@
+package node
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/chronik-stream/chronik/internal/cluster"
+	"github.com/chronik-stream/chronik/internal/metadata"
+	"github.com/chronik-stream/chronik/internal/storage"
+	"github.com/chronik-stream/chronik/internal/vfs"
+)
+
+// dataDirectory is this node's hold on its data directory: the lock, and who it belongs to.
+type dataDirectory struct {
+	fs   vfs.FS
+	path string
+	lock io.Closer
+	meta storage.Meta
+
+	clean         bool  // the last stop was clean
+	previousEpoch int64 // the broker epoch of that stop, -1 without one
+	bootID        string
+}
+
+// claimDirectory locks the data directory, checks that it is this node's, and
+// gives a fresh one its directory id. The clean-shutdown marker is read and
+// removed before anything else is written, so that a crash from here on is seen as one.
+func claimDirectory(fs vfs.FS, path string, nodeID int32) (d *dataDirectory, err error) {
+	if err := fs.MkdirAll(path); err != nil {
+		return nil, fmt.Errorf("the data directory %s cannot be made: %w; give a writable --data-dir", path, err)
+	}
+	lock, err := storage.LockDirectory(fs, path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			lock.Close()
+		}
+	}()
+	d = &dataDirectory{fs: fs, path: path, lock: lock, previousEpoch: -1, bootID: storage.BootID(fs)}
+	meta, err := storage.LoadMeta(fs, path)
+	switch {
+	case errors.Is(err, storage.ErrNoMeta):
+		d.meta = storage.Meta{NodeID: nodeID}
+		rand.Read(d.meta.DirectoryID[:])
+		if err := storage.SaveMeta(fs, path, &d.meta); err != nil {
+			return nil, fmt.Errorf("the data directory %s cannot be written: %w; give a writable --data-dir", path, err)
+		}
+		return d, nil
+	case err != nil:
+		return nil, err
+	}
+	d.meta = *meta
+	if d.meta.NodeID != nodeID {
+		return nil, fmt.Errorf("the data directory %s belongs to node %d, and this is node %d: give the --data-dir of this node, or --node-id %d",
+			path, d.meta.NodeID, nodeID, d.meta.NodeID)
+	}
+	if d.previousEpoch, d.clean, err = storage.LoadCleanShutdown(fs, path); err != nil {
+		return nil, err
+	}
+	return d, storage.RemoveCleanShutdown(fs, path)
+}
+
+// identity is what the directory knows of its cluster.
+func (d *dataDirectory) identity() cluster.Identity {
+	id := cluster.Identity{ClusterID: d.meta.ClusterID}
+	for _, f := range d.meta.Founders {
+		id.Founders = append(id.Founders, metadata.Founder{Node: f.NodeID, Directory: f.DirectoryID})
+	}
+	return id
+}
+
+// saveIdentity makes the membership of a cluster durable. It is called while the
+// cluster is formed, by one goroutine.
+func (d *dataDirectory) saveIdentity(id cluster.Identity) error {
+	meta := d.meta
+	meta.ClusterID = id.ClusterID
+	meta.Founders = slices.Collect(func(yield func(storage.Founder) bool) {
+		for _, f := range id.Founders {
+			if !yield(storage.Founder{NodeID: f.Node, DirectoryID: f.Directory}) {
+				return
+			}
+		}
+	})
+	if err := storage.SaveMeta(d.fs, d.path, &meta); err != nil {
+		return err
+	}
+	d.meta = meta
+	return nil
+}
+
+func newID() (id [16]byte) {
+	rand.Read(id[:])
+	return id
+}

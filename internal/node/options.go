@@ -1,0 +1,204 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"strconv"
+
+	"github.com/chronik-stream/chronik/internal/admin"
+	"github.com/chronik-stream/chronik/internal/broker"
+	"github.com/chronik-stream/chronik/internal/cluster"
+	"github.com/chronik-stream/chronik/internal/listener"
+	"github.com/chronik-stream/chronik/internal/metadata"
+	"github.com/chronik-stream/chronik/internal/replica"
+	"github.com/chronik-stream/chronik/internal/storage"
+	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
+)
+
+// What each part is told of the configuration. No part sees the configuration itself.
+
+func (n *Node) clusterOptions() cluster.Options {
+	c := n.cfg
+	o := cluster.Options{
+		NodeID:       c.NodeID,
+		DirectoryID:  n.dir.meta.DirectoryID,
+		Incarnation:  newID(),
+		Identity:     n.dir.identity(),
+		SaveIdentity: n.dir.saveIdentity,
+		RaftListen:   c.RaftListenAddr(),
+		Network:      n.env.Network,
+		Version:      n.env.Version,
+		FS:           n.env.FS,
+		Path:         filepath.Join(c.DataDir, metadataLog),
+		OpenStores:   n.env.Stores,
+		Clock:        n.env.Clock,
+		Logger:       n.log,
+		Registerer:   n.env.Registry,
+		Health:       n.health,
+		Timing: cluster.Timing{
+			Heartbeat:        c.RaftHeartbeatTimeout,
+			Election:         c.RaftElectionTimeout,
+			Lease:            c.RaftLeaderLeaseTimeout,
+			Commit:           c.RaftCommitTimeout,
+			SnapshotInterval: c.RaftSnapshotInterval,
+			Beat:             c.BrokerHeartbeatInterval,
+			Session:          c.BrokerSessionTimeout,
+			StorageStall:     c.RaftStorageStallTimeout,
+			DiskStall:        c.DiskStallTimeout,
+			Registration:     c.InitialRegistrationTimeout,
+		},
+		Limits: cluster.Limits{
+			SnapshotEntries:   uint64(c.RaftSnapshotThreshold),
+			SnapshotBytes:     c.MetadataBytesBetweenSnapshots,
+			TrailingEntries:   uint64(c.RaftTrailingLogs),
+			DefaultPartitions: c.NumPartitions,
+		},
+	}
+	if o.RaftListen != "" {
+		o.RaftAddr = net.JoinHostPort(n.advertised.Host, strconv.Itoa(int(c.RaftPort())))
+	}
+	for _, p := range c.Peers {
+		o.Peers = append(o.Peers, cluster.Peer{ID: p.ID, Address: p.Addr()})
+	}
+	return o
+}
+
+// metadataLog is the directory of __raft_metadata's files below the data directory.
+const metadataLog = "__raft_metadata-0"
+
+func (n *Node) storageOptions() storage.DirectoryOptions {
+	c := n.cfg
+	return storage.DirectoryOptions{
+		FS:                 n.env.FS,
+		Path:               n.dir.path,
+		Clock:              n.env.Clock,
+		Logger:             n.log,
+		Registerer:         n.env.Registry,
+		OnFlush:            n.replicas.OnFlush,
+		OnFail:             n.logFailed,
+		Clean:              n.dir.clean,
+		BootID:             n.dir.bootID,
+		RecoveryThreads:    int(c.RecoveryThreadsPerDir),
+		RetentionInterval:  c.LogRetentionCheck,
+		ProducerExpiration: c.ProducerIDExpiration,
+	}
+}
+
+func (n *Node) replicaOptions() replica.Options {
+	return replica.Options{
+		NodeID:      n.cfg.NodeID,
+		DirectoryID: n.dir.meta.DirectoryID,
+		Resolve:     n.cfg.Topic,
+		Created:     n.assignDirectories,
+		Logger:      n.log,
+		Registerer:  n.env.Registry,
+	}
+}
+
+// assignDirectories reports partitions whose logs are durable in this node's
+// directory: from then on a missing log is a lost one.
+func (n *Node) assignDirectories(ctx context.Context, created []replica.Created) error {
+	b := n.cluster.Image().Broker(n.cfg.NodeID)
+	if b == nil {
+		return errors.New("this broker is not registered")
+	}
+	cmd := &clusterv1.AssignDirectories{BrokerId: b.ID, BrokerEpoch: b.Epoch}
+	for _, c := range created {
+		cmd.Assignments = append(cmd.Assignments, &clusterv1.AssignDirectories_Assignment{
+			TopicId: c.TopicID[:], Partition: c.Partition, DirectoryId: n.dir.meta.DirectoryID[:],
+		})
+	}
+	answer, err := n.cluster.Submit(ctx, &clusterv1.Command{Kind: &clusterv1.Command_AssignDirectories{AssignDirectories: cmd}})
+	if err != nil {
+		return err
+	}
+	if answer.Code != 0 {
+		return &metadata.Error{Code: int16(answer.Code), Message: answer.Message}
+	}
+	return nil
+}
+
+func (n *Node) groupOptions() broker.GroupsOptions {
+	c := n.cfg
+	return broker.GroupsOptions{
+		NodeID:     c.NodeID,
+		Replicas:   n.replicas,
+		Clock:      n.env.Clock,
+		Logger:     n.log,
+		Registerer: n.env.Registry,
+		Settings: broker.GroupSettings{
+			MinSessionTimeout:      c.GroupMinSessionTimeout,
+			MaxSessionTimeout:      c.GroupMaxSessionTimeout,
+			InitialRebalanceDelay:  c.GroupInitialRebalanceDelay,
+			MaxSize:                c.GroupMaxSize,
+			MaxOffsetMetadata:      c.OffsetMetadataMaxBytes,
+			OffsetsRetention:       c.OffsetsRetention,
+			OffsetsRetentionCheck:  c.OffsetsRetentionCheck,
+			CommitTimeout:          c.OffsetsCommitTimeout,
+			TopicPartitions:        c.OffsetsTopicPartitions,
+			TopicReplicationFactor: c.OffsetsTopicReplicationFactor,
+			TopicSegmentBytes:      c.OffsetsTopicSegmentBytes,
+		},
+	}
+}
+
+func (n *Node) brokerOptions() broker.Options {
+	c := n.cfg
+	return broker.Options{
+		NodeID:       c.NodeID,
+		Controller:   controller{n.cluster},
+		Groups:       n.groups,
+		Replicas:     n.replicas,
+		Clock:        n.env.Clock,
+		Logger:       n.log,
+		Registerer:   n.env.Registry,
+		TopicConfigs: c.TopicEntries,
+		Settings: broker.Settings{
+			AutoCreateTopics:         c.AutoCreateTopics,
+			DeleteTopics:             c.DeleteTopic,
+			NumPartitions:            c.NumPartitions,
+			DefaultReplicationFactor: c.DefaultReplicationFactor,
+			RequestMaxBytes:          int(c.SocketRequestMaxBytes),
+			FetchMaxBytes:            int(c.FetchMaxBytes),
+			FetchSessions:            int(c.FetchSessionCacheSlots),
+		},
+	}
+}
+
+func (n *Node) listenerOptions() listener.Options {
+	c := n.cfg
+	return listener.Options{
+		Handler:          n.broker,
+		Logger:           n.log,
+		Registerer:       n.env.Registry,
+		IdleTimeout:      c.ConnectionsMaxIdle,
+		MaxConnections:   unlimited(c.MaxConnections),
+		MaxConnectionsIP: unlimited(c.MaxConnectionsPerIP),
+	}
+}
+
+// unlimited turns Kafka's largest integer, which stands for no limit, into 0.
+func unlimited(v int32) int {
+	if v == 1<<31-1 {
+		return 0
+	}
+	return int(v)
+}
+
+func (n *Node) adminOptions(ctx context.Context) admin.Options {
+	return admin.Options{
+		Addr:     n.cfg.AdminAddr,
+		Fallback: n.cfg.AdminFallback(),
+		Listen: func(network, addr string) (net.Listener, error) {
+			return n.env.Network.Listen(ctx, network, addr)
+		},
+		Live:     []admin.Check{{Name: "process", Run: func(context.Context) error { return nil }}},
+		Ready:    n.readiness(),
+		Health:   n.clusterHealth(),
+		Status:   n.status,
+		Gatherer: n.env.Registry,
+		Logger:   n.log,
+	}
+}

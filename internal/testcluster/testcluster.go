@@ -1,0 +1,344 @@
+// Package testcluster runs whole nodes of Chronik in one process: real hashicorp/raft, real
+// gRPC, the real broker, over a virtual network, disks in memory that can crash, and
+// the fake time of a testing/synctest bubble. It is for tests only.
+//
+// A node is killed as kill -9 does (what it wrote is there, its connections are
+// reset) or loses power (what it had not synced may be gone or torn). The process cannot
+// really be killed, so its disk, its Raft store and its network are taken away from it in one step;
+// what its goroutines still try then fails, and reaches nobody.
+package testcluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/chronik-stream/chronik/internal/config"
+	"github.com/chronik-stream/chronik/internal/node"
+	"github.com/chronik-stream/chronik/internal/raftstore"
+	"github.com/chronik-stream/chronik/internal/vfs"
+	"github.com/chronik-stream/chronik/internal/vnet"
+)
+
+// The ports of every node; each has a host of its own.
+const (
+	kafkaPort = 9092
+	raftPort  = 5001
+	adminPort = 9644
+)
+
+// Options of a cluster.
+type Options struct {
+	Nodes int
+	// Latency of a packet between two hosts; 0 stands for 100 us.
+	Latency time.Duration
+	// Properties are further ones of every node, by name.
+	Properties map[string]string
+	// Rand decides what a crash leaves behind.
+	Rand *rand.Rand
+	// Logger gets the nodes' lines; nil keeps the last ones for a failed test.
+	Logger *slog.Logger
+}
+
+// Cluster is a set of nodes in one bubble.
+type Cluster struct {
+	t     testing.TB
+	o     Options
+	Net   *vnet.Network
+	Nodes []*Node
+	logs  *ring
+}
+
+// Node is one node, running or not. Its methods are called by the test's goroutine.
+type Node struct {
+	ID   int32
+	Name string // of its host
+
+	c     *Cluster
+	disk  *vfs.Mem
+	raft  *raftstore.Memory
+	run   *running
+	bound sync.WaitGroup // of all that ran so far
+}
+
+// running is one life of a node.
+type running struct {
+	net    *lifeline
+	disk   *vfs.Mem
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // valid after done
+	node   atomic.Pointer[node.Node]
+}
+
+// New lays out a cluster; nothing runs before Start. It must be called inside a
+// bubble, and Close before the bubble's function returns.
+func New(t testing.TB, o Options) *Cluster {
+	if o.Latency == 0 {
+		o.Latency = 100 * time.Microsecond
+	}
+	c := &Cluster{t: t, o: o, Net: vnet.New(vnet.Latency(o.Latency)), logs: &ring{}}
+	for i := range o.Nodes {
+		n := &Node{ID: int32(i + 1), Name: fmt.Sprintf("node%d", i+1), c: c, disk: vfs.NewMem(), raft: raftstore.NewMemory()}
+		c.Net.Host(n.Name).Down()
+		c.Nodes = append(c.Nodes, n)
+	}
+	return c
+}
+
+// Close kills what runs and waits for its end. A failed test gets the last log lines.
+func (c *Cluster) Close() {
+	for _, n := range c.Nodes {
+		n.Kill()
+	}
+	for _, n := range c.Nodes {
+		n.bound.Wait()
+	}
+	c.Net.Close()
+	if c.t.Failed() && c.o.Logger == nil {
+		c.t.Logf("the last lines of the nodes:\n%s", c.logs)
+	}
+}
+
+// Start starts every node that does not run.
+func (c *Cluster) Start() {
+	for _, n := range c.Nodes {
+		n.Start()
+	}
+}
+
+// AwaitReady waits until every running node is ready.
+func (c *Cluster) AwaitReady(ctx context.Context) error {
+	for _, n := range c.Nodes {
+		for n.run != nil && !n.Ready() {
+			select {
+			case <-n.run.done:
+				return fmt.Errorf("%s ended: %w", n.Name, n.run.err)
+			case <-ctx.Done():
+				return fmt.Errorf("%s is not ready: %w", n.Name, ctx.Err())
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+// Bootstrap returns the Kafka addresses of all nodes.
+func (c *Cluster) Bootstrap() []string {
+	var a []string
+	for _, n := range c.Nodes {
+		a = append(a, n.Addr())
+	}
+	return a
+}
+
+// Client returns a client on a host of its own.
+func (c *Cluster) Client(host string, opts ...kgo.Opt) *kgo.Client {
+	h := c.Net.Host(host)
+	k, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(c.Bootstrap()...),
+		kgo.Dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
+			// A cut link swallows a dial for ever; a real client gives up.
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+			defer cancel()
+			return h.DialContext(ctx, network, address)
+		}),
+		kgo.RequestTimeoutOverhead(2 * time.Second),
+		kgo.RetryTimeout(10 * time.Second),
+		kgo.MetadataMinAge(50 * time.Millisecond),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }),
+	}, opts...)...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return k
+}
+
+// Addr is the node's Kafka address.
+func (n *Node) Addr() string { return net.JoinHostPort(n.Name, strconv.Itoa(kafkaPort)) }
+
+// Running tells whether the node was started and neither stopped nor killed.
+func (n *Node) Running() bool { return n.run != nil }
+
+// Ready tells whether the running node has been ready.
+func (n *Node) Ready() bool { return n.run != nil && n.run.node.Load() != nil }
+
+// Node returns the running node, nil before it was ready.
+func (n *Node) Node() *node.Node {
+	if n.run == nil {
+		return nil
+	}
+	return n.run.node.Load()
+}
+
+// Ended returns a channel that is closed when the running node has ended, and nil if none runs.
+func (n *Node) Ended() <-chan struct{} {
+	if n.run == nil {
+		return nil
+	}
+	return n.run.done
+}
+
+// Err is how the running node ended, once Ended is closed.
+func (n *Node) Err() error { return n.run.err }
+
+// Raft is the disk of the node's Raft store, to stall and to damage.
+func (n *Node) Raft() *raftstore.Memory { return n.raft }
+
+// Start starts the node on what its disks hold.
+func (n *Node) Start() {
+	if n.run != nil {
+		return
+	}
+	host := n.c.Net.Host(n.Name)
+	host.Up()
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &running{net: &lifeline{host: host}, disk: n.disk, cancel: cancel, done: make(chan struct{})}
+	n.run = r
+	cfg, err := config.Load(n.sources())
+	if err != nil {
+		n.c.t.Fatal(err)
+	}
+	logger := n.c.o.Logger
+	if logger == nil {
+		logger = slog.New(slog.NewTextHandler(n.c.logs, nil))
+	}
+	env := node.Env{
+		FS:      r.disk,
+		Network: r.net,
+		Machine: &config.Machine{
+			Hostname:   func() (string, error) { return n.Name, nil },
+			Resolves:   func(context.Context, string) bool { return true },
+			Interfaces: func() ([]net.Addr, error) { return nil, nil },
+		},
+		Stores:   n.raft.Open,
+		Registry: prometheus.NewRegistry(),
+		Logger:   logger.With("at", n.Name),
+		Ready:    func(ready *node.Node) { r.node.Store(ready) },
+	}
+	n.bound.Go(func() {
+		defer close(r.done)
+		defer cancel()
+		r.err = node.Run(ctx, cfg, env)
+	})
+}
+
+func (n *Node) sources() config.Sources {
+	set := map[string]string{
+		"node.id": strconv.Itoa(int(n.ID)), "kafka.port": strconv.Itoa(kafkaPort), "bind.addr": n.Name, "advertised.addr": n.Name,
+		"admin.addr": net.JoinHostPort(n.Name, strconv.Itoa(adminPort)), "data.dir": "/data",
+	}
+	mode := config.Standalone
+	if len(n.c.Nodes) > 1 {
+		mode = config.RaftCluster
+		set["raft.addr"] = net.JoinHostPort(n.Name, strconv.Itoa(raftPort))
+		var peers []string
+		for _, p := range n.c.Nodes {
+			if p != n {
+				peers = append(peers, fmt.Sprintf("%d@%s:%d", p.ID, p.Name, raftPort))
+			}
+		}
+		set["peers"] = strings.Join(peers, ",")
+	}
+	for name, value := range n.c.o.Properties {
+		set[name] = value
+	}
+	src := config.Sources{Mode: mode}
+	for name, value := range set {
+		src.Flags = append(src.Flags, config.Setting{Name: name, Value: value, Flag: "-o"})
+	}
+	return src
+}
+
+// Stop stops the node in order and returns how it ended.
+func (n *Node) Stop() error {
+	r := n.run
+	if r == nil {
+		return nil
+	}
+	r.cancel()
+	<-r.done
+	n.run = nil
+	n.c.Net.Host(n.Name).Down()
+	return r.err
+}
+
+// Kill ends the node as kill -9 does.
+func (n *Node) Kill() { n.end(func(d *vfs.Mem) *vfs.Mem { return d.Kill() }) }
+
+// PowerLoss ends the node as the loss of power does.
+func (n *Node) PowerLoss() { n.end(func(d *vfs.Mem) *vfs.Mem { return d.Crash(n.c.o.Rand) }) }
+
+func (n *Node) end(crash func(*vfs.Mem) *vfs.Mem) {
+	r := n.run
+	if r == nil {
+		return
+	}
+	n.disk = crash(r.disk)
+	n.raft.Crash(n.c.o.Rand)
+	r.net.cut.Store(true)
+	n.c.Net.Host(n.Name).Down()
+	r.cancel()
+	n.run = nil
+	// Its goroutines end by themselves, but only the next life may open the Raft store.
+	<-r.done
+}
+
+// lifeline is a host's network as one life of a node sees it: once cut, it is gone for good, even when the host is up again.
+type lifeline struct {
+	host *vnet.Host
+	cut  atomic.Bool
+}
+
+var errDead = errors.New("testcluster: this node was killed")
+
+func (l *lifeline) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	if l.cut.Load() {
+		return nil, errDead
+	}
+	return l.host.Listen(ctx, network, address)
+}
+
+func (l *lifeline) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if l.cut.Load() {
+		return nil, errDead
+	}
+	return l.host.DialContext(ctx, network, address)
+}
+
+// ring keeps the last lines of all nodes.
+type ring struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+const ringSize = 400
+
+func (r *ring) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines = append(r.lines, string(p))
+	if len(r.lines) > 2*ringSize {
+		r.lines = append(r.lines[:0], r.lines[len(r.lines)-ringSize:]...)
+	}
+	return len(p), nil
+}
+
+// String returns the lines.
+func (r *ring) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Join(r.lines[max(0, len(r.lines)-ringSize):], "")
+}
