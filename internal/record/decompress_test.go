@@ -40,7 +40,7 @@ func halfRandom(n int) []byte {
 func TestTheLimitIsExact(t *testing.T) {
 	sizes := []int{1, 511, 512, 513, 4 << 10, 65 << 10, 128 << 10, 200 << 10, 1 << 20, 3<<20 + 1}
 	if testing.Short() {
-		sizes = sizes[:8]
+		sizes = sizes[:6]
 	}
 	for _, codec := range codecs[1:] {
 		for _, n := range sizes {
@@ -146,7 +146,7 @@ func TestClaims(t *testing.T) {
 
 // TestFramesOfOthers reads framings that our own compressors do not make.
 func TestFramesOfOthers(t *testing.T) {
-	content := append(halfRandom(300<<10), make([]byte, 300<<10)...)
+	content := append(halfRandom(100<<10), make([]byte, 100<<10)...)
 	check := func(name string, codec record.Codec, p, want []byte) {
 		t.Helper()
 		if out, err := record.Decompress(codec, p, len(want)); err != nil || !bytes.Equal(out, want) {
@@ -172,20 +172,18 @@ func TestFramesOfOthers(t *testing.T) {
 
 	for _, size := range []lz4.BlockSize{lz4.Block64Kb, lz4.Block256Kb, lz4.Block1Mb, lz4.Block4Mb} {
 		for _, sums := range []bool{false, true} {
-			for _, level := range []lz4.CompressionLevel{lz4.Fast, lz4.Level9} {
-				var b bytes.Buffer
-				z := lz4.NewWriter(&b)
-				opts := []lz4.Option{lz4.BlockSizeOption(size), lz4.BlockChecksumOption(sums), lz4.ChecksumOption(sums), lz4.CompressionLevelOption(level)}
-				if sums {
-					opts = append(opts, lz4.SizeOption(uint64(len(content))))
-				}
-				if err := z.Apply(opts...); err != nil {
-					t.Fatal(err)
-				}
-				z.Write(content)
-				z.Close()
-				check(fmt.Sprintf("lz4, blocks of %v, checksums %v, %v", size, sums, level), record.Lz4, b.Bytes(), content)
+			var b bytes.Buffer
+			z := lz4.NewWriter(&b)
+			opts := []lz4.Option{lz4.BlockSizeOption(size), lz4.BlockChecksumOption(sums), lz4.ChecksumOption(sums)}
+			if sums {
+				opts = append(opts, lz4.SizeOption(uint64(len(content))))
 			}
+			if err := z.Apply(opts...); err != nil {
+				t.Fatal(err)
+			}
+			z.Write(content)
+			z.Close()
+			check(fmt.Sprintf("lz4, blocks of %v, checksums %v", size, sums), record.Lz4, b.Bytes(), content)
 		}
 	}
 	one := compressed(t, record.Lz4, content)
@@ -193,7 +191,7 @@ func TestFramesOfOthers(t *testing.T) {
 
 	one = compressed(t, record.Zstd, content)
 	check("two zstd frames", record.Zstd, append(bytes.Clone(one), one...), twice)
-	for _, level := range []zstd.EncoderLevel{zstd.SpeedFastest, zstd.SpeedDefault, zstd.SpeedBestCompression} {
+	for _, level := range []zstd.EncoderLevel{zstd.SpeedFastest, zstd.SpeedBetterCompression} {
 		var b bytes.Buffer
 		z, err := zstd.NewWriter(&b, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(8<<20))
 		if err != nil {

@@ -103,11 +103,19 @@ func build(t testing.TB, b *record.Builder, records []plain) record.Batch {
 	return batch
 }
 
+// seeds returns how many seeds a test of random records tries.
+func seeds() uint64 {
+	if testing.Short() {
+		return 5
+	}
+	return 100
+}
+
 func TestRoundTrip(t *testing.T) {
 	for _, codec := range codecs {
 		b := record.NewBuilder()
 		b.Codec = codec
-		for seed := range uint64(100) {
+		for seed := range seeds() {
 			want := randomRecords(rand.New(rand.NewPCG(seed, 0)))
 			batch := build(t, b, want)
 			if err := batch.CheckProduced(record.Limits{}); err != nil {
@@ -136,7 +144,7 @@ func TestAgainstFranzGo(t *testing.T) {
 	for _, codec := range codecs {
 		b := record.NewBuilder()
 		b.Codec, b.BaseOffset = codec, 1000
-		for seed := range uint64(30) {
+		for seed := range seeds() {
 			want := randomRecords(rand.New(rand.NewPCG(seed, 1)))
 			batch := build(t, b, want)
 			var k kmsg.RecordBatch
