@@ -82,7 +82,7 @@ func TestNothing(t *testing.T) {
 func TestBombs(t *testing.T) {
 	size, limits := 128<<20, []int{64 << 10, 1 << 20, 1 << 40}
 	if testing.Short() {
-		size, limits = 8<<20, limits[:2]
+		size, limits = 2<<20, limits[:2]
 	}
 	zeros := make([]byte, size)
 	for _, codec := range codecs[1:] {
@@ -174,7 +174,7 @@ func TestFramesOfOthers(t *testing.T) {
 		for _, sums := range []bool{false, true} {
 			var b bytes.Buffer
 			z := lz4.NewWriter(&b)
-			opts := []lz4.Option{lz4.BlockSizeOption(size), lz4.BlockChecksumOption(sums), lz4.ChecksumOption(sums)}
+			opts := []lz4.Option{lz4.ConcurrencyOption(1), lz4.BlockSizeOption(size), lz4.BlockChecksumOption(sums), lz4.ChecksumOption(sums)}
 			if sums {
 				opts = append(opts, lz4.SizeOption(uint64(len(content))))
 			}
@@ -193,7 +193,7 @@ func TestFramesOfOthers(t *testing.T) {
 	check("two zstd frames", record.Zstd, append(bytes.Clone(one), one...), twice)
 	for _, level := range []zstd.EncoderLevel{zstd.SpeedFastest, zstd.SpeedBetterCompression} {
 		var b bytes.Buffer
-		z, err := zstd.NewWriter(&b, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(8<<20))
+		z, err := zstd.NewWriter(&b, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
 		if err != nil {
 			t.Fatal(err)
 		}

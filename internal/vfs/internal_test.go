@@ -7,7 +7,7 @@ func TestWhatIsRememberedIsBounded(t *testing.T) {
 	for name, step := range map[string]int64{"appends": 100, "overwrites": 0, "pages apart": 2 * pageSize} {
 		f := &memFile{}
 		bytes, off := 0, int64(0)
-		for range 5 * opsMax {
+		for range 3 * opsMax {
 			f.writeAt(make([]byte, 100), off)
 			off += step
 		}
