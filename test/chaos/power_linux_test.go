@@ -21,10 +21,10 @@ import (
 	"github.com/chronik-stream/chronik/test/proctest"
 )
 
-// rounds of each campaign; CHRONIK_ROUNDS overrides.
+// rounds of each campaign; TEST_ROUNDS overrides.
 func rounds(t *testing.T) int {
 	n := 20
-	if s := os.Getenv("CHRONIK_ROUNDS"); s != "" {
+	if s := os.Getenv("TEST_ROUNDS"); s != "" {
 		var err error
 		if n, err = strconv.Atoi(s); err != nil {
 			t.Fatal(err)

@@ -293,8 +293,8 @@ func patient(t *testing.T) context.Context {
 
 func requireOrSkip(t *testing.T, what string) {
 	t.Helper()
-	if os.Getenv("CHRONIK_CLIENTS_REQUIRED") == "1" {
-		t.Fatalf("%s is not installed, and CHRONIK_CLIENTS_REQUIRED=1", what)
+	if os.Getenv("TEST_CLIENTS_REQUIRED") == "1" {
+		t.Fatalf("%s is not installed, and TEST_CLIENTS_REQUIRED=1", what)
 	}
 	t.Skipf("%s is not installed: this client is NOT tested", what)
 }

@@ -30,10 +30,10 @@ func admin(t *testing.T, seeds ...string) *kadm.Client {
 // TestLeaderKilledUnderMetadataLoad kills the Raft leader with SIGKILL, over and
 // over, while clients create topics through every node. Each time a new leader
 // serves; at the end every acknowledged topic is known on every node.
-// CHRONIK_KILLS sets the number of rounds.
+// TEST_KILLS sets the number of rounds.
 func TestLeaderKilledUnderMetadataLoad(t *testing.T) {
 	rounds := 3
-	if s := os.Getenv("CHRONIK_KILLS"); s != "" {
+	if s := os.Getenv("TEST_KILLS"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil {
 			t.Fatal(err)

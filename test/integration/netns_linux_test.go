@@ -12,7 +12,7 @@ import (
 // takes a user namespace; where the system allows neither, the test is skipped.
 func inNamespace(t *testing.T, body func(t *testing.T)) {
 	t.Helper()
-	const mark = "CHRONIK_TEST_IN_NAMESPACE"
+	const mark = "TEST_IN_NAMESPACE"
 	if os.Getenv(mark) == t.Name() {
 		if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 			t.Fatalf("ip link set lo up: %v: %s", err, out)

@@ -15,11 +15,11 @@ var (
 	buildErr  error
 )
 
-// Binary returns the chronik-server to test: the one that CHRONIK_BIN names,
+// Binary returns the chronik-server to test: the one that TEST_BIN names,
 // else one built from the sources around the working directory, once a process.
 func Binary() (string, error) {
 	buildOnce.Do(func() {
-		if buildPath = os.Getenv("CHRONIK_BIN"); buildPath != "" {
+		if buildPath = os.Getenv("TEST_BIN"); buildPath != "" {
 			return
 		}
 		var top string

@@ -6,7 +6,7 @@
 // A schedule follows from its seed; the interleaving of goroutines does not, so a
 // red seed is run again several times:
 //
-//	CHRONIK_SEED=17 go test -tags invariant -run TestSchedules -count=20 ./test/sim
+//	TEST_SEED=17 go test -tags invariant -run TestSchedules -count=20 ./test/sim
 //
-// CHRONIK_SEEDS sets how many seeds are run, from 1 on: 20 by default, 3 with -short.
+// TEST_SEEDS sets how many seeds are run, from 1 on: 20 by default, 3 with -short.
 package sim

@@ -25,10 +25,10 @@ func TestSchedules(t *testing.T) {
 	if testing.Short() {
 		last = 3
 	}
-	if s := os.Getenv("CHRONIK_SEEDS"); s != "" {
+	if s := os.Getenv("TEST_SEEDS"); s != "" {
 		last = number(t, s)
 	}
-	if s := os.Getenv("CHRONIK_SEED"); s != "" {
+	if s := os.Getenv("TEST_SEED"); s != "" {
 		first = number(t, s)
 		last = first
 	}

@@ -90,7 +90,7 @@ var servedLine = regexp.MustCompile(`CreateTopics served (\S+) later`)
 func (b *bench) failover(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout", "20m", "-v", "-run", "^TestLeaderKilledUnderMetadataLoad$", "./test/integration")
 	cmd.Dir = "../.."
-	cmd.Env = append(os.Environ(), "CHRONIK_KILLS=20", "CHRONIK_BIN="+b.bin)
+	cmd.Env = append(os.Environ(), "TEST_KILLS=20", "TEST_BIN="+b.bin)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
