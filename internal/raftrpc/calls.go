@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
 
+	"github.com/chronik-stream/chronik/internal/invariant"
 	raftv1 "github.com/chronik-stream/chronik/proto/raft/v1"
 )
 
@@ -131,7 +132,7 @@ func (i *Instance) trim(args *raft.AppendEntriesRequest) {
 	size := 0
 	for k, e := range args.Entries {
 		size += len(e.Data) + len(e.Extensions) + entryOverhead
-		if size > maxAppend && k > 0 {
+		if size > maxAppend && k > 0 && !invariant.Mutant("raftrpc-no-trim") {
 			args.Entries = args.Entries[:k]
 			i.t.o.Metrics.trimmed.Inc()
 			return

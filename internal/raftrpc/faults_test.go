@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -14,15 +15,22 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/chronik-stream/chronik/internal/raftstore"
 	"github.com/chronik-stream/chronik/internal/vnet"
+	raftv1 "github.com/chronik-stream/chronik/proto/raft/v1"
 )
 
 // bothStores runs a test on stores in memory and in bolt.
 func bothStores(t *testing.T, n int, f func(c *cluster)) {
 	for _, kind := range []string{"memory", "bolt"} {
 		t.Run(kind, func(t *testing.T) {
+			if testing.Short() && kind == "bolt" {
+				t.Skip("its flushes take real time")
+			}
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(t, n)
 				if kind == "bolt" {
@@ -201,8 +209,8 @@ func sameLogs(c *cluster) {
 	}
 	for i := first; i <= last; i++ {
 		var w, g raft.Log
-		if err := want.GetLog(i, &w); err != nil {
-			c.t.Fatal(err)
+		if want.GetLog(i, &w) != nil {
+			continue // a gap that an installed snapshot has left
 		}
 		for _, n := range c.nodes[1:] {
 			if err := n.stores.Log.GetLog(i, &g); err == nil && (g.Term != w.Term || string(g.Data) != string(w.Data)) {
@@ -238,8 +246,12 @@ func TestGateKeepsTheLeaderWhileFollowersDisksStall(t *testing.T) {
 		for _, f := range l.others() {
 			f.memory.SetHook(stall)
 		}
-		applied, missed := 0, 0
-		for time.Since(start) < 10*time.Second {
+		applied, missed, length := 0, 0, 10*time.Second
+		if testing.Short() {
+			length = 3 * time.Second
+		}
+		for time.Since(start) < length {
+			time.Sleep(5 * time.Millisecond)
 			if _, err := l.apply("x"); err != nil {
 				missed++
 			} else {
@@ -275,7 +287,7 @@ func TestGateKeepsTheLeaderWhileFollowersDisksStall(t *testing.T) {
 func TestLargeEntries(t *testing.T) {
 	n := 70
 	if testing.Short() {
-		n = 12
+		n = 6
 	}
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3)
@@ -324,7 +336,10 @@ func lagging(c *cluster, pad int) (l, f *node) {
 // A snapshot whose stream is reset after every piece arrives, each try going on
 // where the last one ended.
 func TestSnapshotStreamCutAtEveryChunk(t *testing.T) {
-	const pad = 2 << 20
+	pad := 2 << 20
+	if testing.Short() {
+		pad = 1 << 20
+	}
 	bothStores(t, 3, func(c *cluster) {
 		l, f := lagging(c, pad)
 		f.start()
@@ -348,13 +363,76 @@ func TestSnapshotStreamCutAtEveryChunk(t *testing.T) {
 	})
 }
 
+// A snapshot that is wrong anywhere does not reach raft, and what came of it is
+// not built upon.
+func TestSnapshotThatIsNotWhole(t *testing.T) {
+	type stream = grpc.BidiStreamingClient[raftv1.SnapshotChunk, raftv1.SnapshotReply]
+	data := func(s stream, offset int64, p string, crc uint32) error {
+		return s.Send(&raftv1.SnapshotChunk{Topic: Topic, Part: &raftv1.SnapshotChunk_Data{Data: &raftv1.SnapshotData{Offset: offset, Bytes: []byte(p), Crc: crc}}})
+	}
+	end := func(s stream, size int64, crc uint32) error {
+		return s.Send(&raftv1.SnapshotChunk{Topic: Topic, Part: &raftv1.SnapshotChunk_End{End: &raftv1.SnapshotEnd{Size: size, Crc: crc}}})
+	}
+	sum := func(p string) uint32 { return crc32.Checksum([]byte(p), castagnoli) }
+	for name, c := range map[string]struct {
+		send func(s stream) error
+		want codes.Code
+	}{
+		"ends early":     {func(s stream) error { data(s, 0, "01234", sum("01234")); return s.CloseSend() }, codes.Aborted},
+		"says it is all": {func(s stream) error { data(s, 0, "01234", sum("01234")); return end(s, 5, sum("01234")) }, codes.DataLoss},
+		"bad piece":      {func(s stream) error { return data(s, 0, "01234", sum("01235")) }, codes.DataLoss},
+		"gap":            {func(s stream) error { return data(s, 1, "12345", sum("12345")) }, codes.DataLoss},
+		"too long":       {func(s stream) error { return data(s, 0, "01234567890", sum("01234567890")) }, codes.DataLoss},
+		"other content":  {func(s stream) error { data(s, 0, "0123456789", sum("0123456789")); return end(s, 10, sum("x")) }, codes.DataLoss},
+		"twice begun": {func(s stream) error {
+			return s.Send(&raftv1.SnapshotChunk{Topic: Topic, Part: &raftv1.SnapshotChunk_Start{Start: &raftv1.InstallSnapshotRequest{}}})
+		}, codes.InvalidArgument},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cl := newCluster(t, 3)
+				cl.start()
+				defer cl.end()
+				l := cl.leader(2 * time.Second)
+				f := l.others()[0]
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				s, err := raftv1.NewRaftClient(l.peers.Bulk(f.id, f.dir)).InstallSnapshot(ctx, wait)
+				if err != nil {
+					t.Fatal(err)
+				}
+				m := encodeInstallRequest(&raft.InstallSnapshotRequest{
+					RPCHeader: l.instance().header(), SnapshotVersion: 1, Term: l.raft().CurrentTerm(),
+					LastLogIndex: 1000, LastLogTerm: 1, Size: 10, Configuration: raft.EncodeConfiguration(cl.configuration()),
+				})
+				if err := s.Send(&raftv1.SnapshotChunk{Topic: Topic, Part: &raftv1.SnapshotChunk_Start{Start: m}}); err != nil {
+					t.Fatal(err)
+				}
+				if m, err := s.Recv(); err != nil || m.GetResumeFrom() != 0 {
+					t.Fatalf("%v, %v", m, err)
+				}
+				if err := c.send(s); err != nil {
+					t.Fatal(err)
+				}
+				if m, err := s.Recv(); status.Code(err) != c.want {
+					t.Errorf("%v, %v; want %v", m, err, c.want)
+				}
+				cl.converged(time.Second)
+				if f.fsm.points != 0 {
+					t.Error("restored")
+				}
+			})
+		})
+	}
+}
+
 // A snapshot on its way is given up when its sender stops leading, and does not
 // hold up a stop.
 func TestSnapshotEndsWithItsLeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		defer c.end()
-		l, f := lagging(c, 8<<20)
+		l, f := lagging(c, 2<<20)
 		f.start()
 		c.within(5*time.Second, "the snapshot is on its way", func() bool {
 			return count(f.transport.o.Metrics.snapshotBytes.WithLabelValues("in")) > 0
@@ -410,7 +488,7 @@ func TestStopDoesNotWaitForDeadPeers(t *testing.T) {
 func TestChaos(t *testing.T) {
 	seeds, length := 8, 20*time.Second
 	if testing.Short() {
-		seeds, length = 2, 6*time.Second
+		seeds, length = 1, 4*time.Second
 	}
 	for seed := range uint64(seeds) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

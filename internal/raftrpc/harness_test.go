@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"hash/fnv"
 	"io"
 	"log/slog"
@@ -75,8 +76,7 @@ func (m *machine) Apply(l *raft.Log) any {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h := fnv.New64a()
-	binary.Write(h, binary.BigEndian, []uint64{m.hash, l.Index})
-	h.Write(l.Data)
+	binary.Write(h, binary.BigEndian, []uint64{m.hash, l.Index, uint64(crc32.Checksum(l.Data, castagnoli))})
 	m.index, m.hash = l.Index, h.Sum64()
 	data := string(l.Data)
 	if len(data) > 64 {
@@ -111,8 +111,8 @@ func (p point) Persist(k raft.SnapshotSink) error {
 	r := rand.New(rand.NewPCG(p.Index, p.Hash))
 	chunk := make([]byte, 64<<10)
 	for left := p.Pad; left > 0 && err == nil; left -= len(chunk) {
-		for i := range chunk {
-			chunk[i] = byte(r.Uint32())
+		for i := 0; i < len(chunk); i += 8 {
+			binary.BigEndian.PutUint64(chunk[i:], r.Uint64())
 		}
 		_, err = k.Write(chunk[:min(left, len(chunk))])
 	}

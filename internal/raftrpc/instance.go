@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/chronik-stream/chronik/internal/invariant"
 	"github.com/chronik-stream/chronik/internal/rpc"
 	raftv1 "github.com/chronik-stream/chronik/proto/raft/v1"
 )
@@ -305,6 +306,8 @@ func (i *Instance) mayTakeOver(node int32, term uint64) error {
 	address, leader := r.LeaderWithID()
 	_, self := i.voters()
 	switch {
+	case invariant.Mutant("raftrpc-timeoutnow-from-anybody"):
+		return nil
 	case leader != ServerID(node):
 		return fmt.Errorf("node %d is not the leader this node follows (%q at %q)", node, leader, address)
 	case term != r.CurrentTerm():

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
 
+	"github.com/chronik-stream/chronik/internal/invariant"
 	raftv1 "github.com/chronik-stream/chronik/proto/raft/v1"
 )
 
@@ -79,7 +80,11 @@ func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.App
 	p.i.trim(args)
 	f := &appendFuture{start: time.Now(), args: args, resp: resp, p: p, done: make(chan struct{})}
 	// The limit is on both: a place, and room in the connection's window.
-	late := time.AfterFunc(p.i.t.o.SlotWait, func() { p.fail(errSlot) })
+	late := time.AfterFunc(p.i.t.o.SlotWait, func() {
+		if !invariant.Mutant("raftrpc-no-slot-limit") {
+			p.fail(errSlot)
+		}
+	})
 	defer late.Stop()
 	select {
 	case p.inFlight <- f:
@@ -99,7 +104,9 @@ func (p *pipeline) receive() {
 	for {
 		m, err := p.stream.Recv()
 		if err != nil {
-			p.fail(fmt.Errorf("receive: %w", err))
+			if p.fail(fmt.Errorf("receive: %w", err)); invariant.Mutant("raftrpc-deliver-failed-future") {
+				p.answered <- <-p.inFlight
+			}
 			return
 		}
 		var f *appendFuture

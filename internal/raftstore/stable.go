@@ -8,6 +8,8 @@ import (
 	"runtime"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/chronik-stream/chronik/internal/invariant"
 )
 
 // Keys that raft uses, and the one that stands for two of them.
@@ -143,7 +145,11 @@ func (t stableStore) SetUint64(key []byte, val uint64) error {
 	case keyVoteTerm:
 		s.mu.Lock()
 		s.vote.next = val
+		old := s.vote.candidate
 		s.mu.Unlock()
+		if invariant.Mutant("raftstore-split-vote") {
+			return s.set(keyVote, append(binary.BigEndian.AppendUint64(nil, val), old...))
+		}
 		return nil
 	case keyCurrentTerm:
 		s.mu.Lock()

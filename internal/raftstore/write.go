@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/chronik-stream/chronik/internal/invariant"
 )
 
 // slow is what a write takes when it is logged.
@@ -97,7 +99,7 @@ func (s *store) write(operation string, entries int, soft time.Duration, op func
 	}()
 
 	var stall <-chan time.Time
-	if soft > 0 {
+	if soft > 0 && !invariant.Mutant("raftstore-no-deadline") {
 		t := time.NewTimer(soft)
 		defer t.Stop()
 		stall = t.C

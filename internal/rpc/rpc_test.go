@@ -83,8 +83,9 @@ func (e *end) listen() {
 	}
 	e.server = s
 	ctx, cancel := context.WithCancel(context.Background())
-	e.cancel, e.served = cancel, make(chan error, 1)
-	go func() { e.served <- s.Run(ctx) }()
+	served := make(chan error, 1)
+	e.cancel, e.served = cancel, served
+	go func() { served <- s.Run(ctx) }()
 }
 
 func (e *end) stopServer() {
@@ -144,6 +145,12 @@ func (v *voter) Pipeline(s grpc.BidiStreamingServer[raftv1.AppendEntriesRequest,
 	}
 	<-s.Context().Done()
 	return s.Context().Err()
+}
+
+func (v *voter) takes(d time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.wait = d
 }
 
 func (v *voter) count() int {
@@ -471,17 +478,17 @@ func TestSuspectConnectionIsReplaced(t *testing.T) {
 			t.Fatal(err)
 		}
 		redials := func() int { return count(a.peers.o.Metrics.redials.WithLabelValues("2")) }
-		v.wait = time.Hour
+		v.takes(time.Hour)
 		for range 2 {
 			if err := a.ask(2, dir(2)); status.Code(err) != codes.DeadlineExceeded {
 				t.Fatal(err)
 			}
 		}
-		v.wait = 0
+		v.takes(0)
 		if err := a.ask(2, dir(2)); err != nil { // one answer, and the count starts again
 			t.Fatal(err)
 		}
-		v.wait = time.Hour
+		v.takes(time.Hour)
 		for k := range 3 {
 			if redials() != 0 {
 				t.Errorf("dialled anew after %d", k)
@@ -496,7 +503,7 @@ func TestSuspectConnectionIsReplaced(t *testing.T) {
 		if _, err := s.Recv(); err == nil {
 			t.Error("the stream goes on")
 		}
-		v.wait = 0
+		v.takes(0)
 		if err := a.ask(2, dir(2)); err != nil {
 			t.Error(err)
 		}

@@ -1,0 +1,32 @@
+package raftrpc
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// TestMutants switches deliberate bugs on, one at a time, in a process of its own
+// in which the named tests have to fail. make mutants runs it.
+func TestMutants(t *testing.T) {
+	if os.Getenv("CHRONIK_MUTANTS") == "" {
+		t.Skip("run by make mutants")
+	}
+	for _, m := range []struct{ name, tests string }{
+		{"raftrpc-no-gate", "TestGateKeepsTheLeaderWhileFollowersDisksStall"},
+		{"raftrpc-no-conflict-check", "TestConflictAtTheEndOfASnapshot"},
+		{"raftrpc-timeoutnow-from-anybody", "TestTimeoutNowIsTakenFromTheLeaderByAVoterAlone"},
+		{"raftrpc-deliver-failed-future", "TestPipelineNeverDeliversAFailure"},
+		{"raftrpc-no-slot-limit", "TestPipelineGivesUpAStalledFollower"},
+		{"raftrpc-no-trim", "TestEntriesAreCutToTheLimit"},
+		{"raftstore-no-deadline", "TestLeaderWithAHangingDiskIsReplaced"},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			c := exec.Command(os.Args[0], "-test.run=^("+m.tests+")$", "-test.timeout=20s")
+			c.Env = append(os.Environ(), "CHRONIK_MUTANT="+m.name, "CHRONIK_MUTANTS=")
+			if out, err := c.CombinedOutput(); err == nil {
+				t.Errorf("%s did not notice:\n%s", m.tests, out)
+			}
+		})
+	}
+}
