@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -38,6 +39,8 @@ type box struct {
 	t     *testing.T
 	net   *vnet.Network
 	fs    *vfs.Mem
+	disk  *vfs.Faults   // fs, as the broker sees it
+	flush time.Duration // how long a flush of it takes; see mount
 	clock *clock.Manual
 	ctl   *boxController
 	set   Settings
@@ -59,9 +62,11 @@ func inBox(t *testing.T, test func(t *testing.T, b *box), change ...func(b *box)
 			c(b)
 		}
 		b.start()
+		defer func() { // also after a Fatal
+			b.stop()
+			b.net.Close()
+		}()
 		test(t, b)
-		b.stop()
-		b.net.Close()
 	})
 }
 
@@ -78,9 +83,9 @@ func newBox(t *testing.T) *box {
 			CommitTimeout: 5 * time.Second, TopicPartitions: 5, TopicReplicationFactor: 1, TopicSegmentBytes: 100 << 20,
 		},
 	}
-	if err := b.fs.MkdirAll("/data"); err != nil {
-		t.Fatal(err)
-	}
+	b.disk = vfs.NewFaults(b.fs)
+	b.must(b.fs.MkdirAll("/data"))
+	b.must(b.fs.SyncDir("/"))
 	b.ctl = newBoxController(t)
 	return b
 }
@@ -98,7 +103,7 @@ func (b *box) start() {
 	})
 	b.must(err)
 	dir, err := storage.OpenDirectory(storage.DirectoryOptions{
-		FS: b.fs, Path: "/data", Clock: b.clock, Logger: log, Registerer: reg, OnFlush: replicas.OnFlush, OnFail: replicas.OnFail,
+		FS: b.disk, Path: "/data", Clock: b.clock, Logger: log, Registerer: reg, OnFlush: replicas.OnFlush, OnFail: replicas.OnFail,
 	})
 	b.must(err)
 	b.must(dir.Recover(b.t.Context()))
@@ -136,6 +141,14 @@ func (b *box) start() {
 		b.must(dir.Close(context.Background()))
 	}
 	synctest.Wait()
+}
+
+// mount gives the next life of the broker a disk.
+func (b *box) mount(fs *vfs.Mem) {
+	b.fs, b.disk = fs, vfs.NewFaults(fs)
+	if b.flush > 0 {
+		b.disk.Inject(vfs.Rule{Ops: vfs.OpSync, Delay: b.flush})
+	}
 }
 
 // stop ends the process in order; the broker's session ends with it.
@@ -377,11 +390,16 @@ func (c *boxController) created(_ context.Context, created []replica.Created) er
 	return metadata.AnswerError(c.do(&clusterv1.Command{Kind: &clusterv1.Command_AssignDirectories{AssignDirectories: cmd}}))
 }
 
-// topic creates a topic as a client would, and returns its id.
-func (b *box) topic(name string, partitions int32) metadata.ID {
+// topic creates a topic as a client would, and returns its id; configs are "name=value".
+func (b *box) topic(name string, partitions int32, configs ...string) metadata.ID {
 	b.t.Helper()
+	var entries []*clusterv1.ConfigEntry
+	for _, c := range configs {
+		n, v, _ := strings.Cut(c, "=")
+		entries = append(entries, &clusterv1.ConfigEntry{Name: n, Value: v})
+	}
 	a := b.ctl.mustDo(&clusterv1.Command{Kind: &clusterv1.Command_CreateTopics{CreateTopics: &clusterv1.CreateTopics{
-		Topics: []*clusterv1.CreateTopics_Topic{{Name: name, NumPartitions: partitions, ReplicationFactor: 1}},
+		Topics: []*clusterv1.CreateTopics_Topic{{Name: name, NumPartitions: partitions, ReplicationFactor: 1, Configs: entries}},
 	}}})
 	for _, t := range a.GetCreateTopics().GetTopics() {
 		if t.GetCode() != 0 {

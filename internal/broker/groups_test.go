@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	shards "github.com/chronik-stream/chronik/internal/coordinator"
 	"github.com/chronik-stream/chronik/internal/group"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
@@ -446,27 +447,59 @@ func TestGroupsSurviveARestart(t *testing.T) {
 	})
 }
 
-// TestWhileAGroupLoads: before the log is read, nobody is told that there is nothing.
+// stuckLog is a log that is never read to its end.
+type stuckLog struct{}
+
+func (stuckLog) Load(ctx context.Context, _ int32, _ func(shards.Record) error) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (stuckLog) Append(int32, []shards.Record, func(error)) {
+	panic("a shard that loads does not append")
+}
+
+// TestWhileAGroupLoads: until the log is read, nobody is told that there is nothing in it. Heartbeat and
+// SyncGroup have answers of their own, because clients give up for good at COORDINATOR_LOAD_IN_PROGRESS there.
 func TestWhileAGroupLoads(t *testing.T) {
 	inBox(t, func(t *testing.T, b *box) {
 		b.topic("x", 2)
 		b.groupTopic()
 		c := b.dial()
 		b.commitAndFetch(c, 9, "g", "", -1)
-		// The group's partition gets a new leader epoch that the log does not have yet: the shard cannot load.
-		groups := b.broker.o.Groups
-		p := group.PartitionFor("g", 5)
-		groups.runtime.Load(p, 99, &groupLog{b.broker.o.Replicas, metadata.ID{1}, p, b.clock})
+		b.broker.o.Groups.runtime.Load(group.PartitionFor("g", 5), 99, stuckLog{})
 		synctest.Wait()
-		c = b.dial()
+
 		hb := kmsg.NewPtrHeartbeatRequest()
-		hb.Group = "g"
+		hb.Group, hb.MemberID, hb.Generation = "g", "m", 1
+		wantEqual(t, "Heartbeat", do[*kmsg.HeartbeatResponse](c, hb, 4).ErrorCode, 0)
+		wantEqual(t, "SyncGroup", syncAs(c, 5, "g", "m", 1, nil).ErrorCode, codeRebalanceInProgress)
+
+		loading := codeCoordinatorLoadInProgress
+		wantEqual(t, "JoinGroup", do[*kmsg.JoinGroupResponse](c, consumerJoin("g", ""), 9).ErrorCode, loading)
+		lv := kmsg.NewPtrLeaveGroupRequest()
+		lv.Group, lv.Members = "g", append(lv.Members, kmsg.NewLeaveGroupRequestMember())
+		wantEqual(t, "LeaveGroup", do[*kmsg.LeaveGroupResponse](c, lv, 5).ErrorCode, loading)
+		cm := kmsg.NewPtrOffsetCommitRequest()
+		rt := kmsg.NewOffsetCommitRequestTopic()
+		rt.Topic, rt.Partitions = "x", append(rt.Partitions, kmsg.NewOffsetCommitRequestTopicPartition())
+		cm.Group, cm.Topics = "g", append(cm.Topics, rt)
+		wantEqual(t, "OffsetCommit", do[*kmsg.OffsetCommitResponse](c, cm, 9).Topics[0].Partitions[0].ErrorCode, loading)
 		f := kmsg.NewPtrOffsetFetchRequest()
+		ft := kmsg.NewOffsetFetchRequestTopic()
+		ft.Topic, ft.Partitions = "x", []int32{0}
 		fg := kmsg.NewOffsetFetchRequestGroup()
-		fg.Group = "g"
+		fg.Group, f.Group, f.Topics = "g", "g", append(f.Topics, ft)
 		f.Groups = append(f.Groups, fg)
-		wantEqual(t, "fetch", do[*kmsg.OffsetFetchResponse](c, f, 9).Groups[0].ErrorCode, codeNotCoordinator)
-		wantEqual(t, "heartbeat", do[*kmsg.HeartbeatResponse](c, hb, 4).ErrorCode, codeNotCoordinator)
+		one := do[*kmsg.OffsetFetchResponse](c, f, 1).Topics[0].Partitions[0]
+		wantEqual(t, "OffsetFetch 1", []any{one.ErrorCode, one.Offset}, []any{loading, -1})
+		wantEqual(t, "OffsetFetch 7", do[*kmsg.OffsetFetchResponse](c, f, 7).ErrorCode, loading)
+		wantEqual(t, "OffsetFetch 9", do[*kmsg.OffsetFetchResponse](c, f, 9).Groups[0].ErrorCode, loading)
+		dr := kmsg.NewPtrDescribeGroupsRequest()
+		dr.Groups = []string{"g"}
+		wantEqual(t, "DescribeGroups", do[*kmsg.DescribeGroupsResponse](c, dr, 6).Groups[0].ErrorCode, loading)
+		list := do[*kmsg.ListGroupsResponse](c, kmsg.NewPtrListGroupsRequest(), 5)
+		wantEqual(t, "ListGroups", []any{list.ErrorCode, len(list.Groups)}, []any{loading, 0})
 	})
 }
 

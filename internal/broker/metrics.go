@@ -46,9 +46,13 @@ func newMetrics(r prometheus.Registerer, rows []row) *metrics {
 
 // done counts a request whose response is complete.
 func (m *metrics) done(key int16, start time.Time, bytes int) {
+	m.answered(key, time.Since(start).Seconds(), bytes)
+}
+
+func (m *metrics) answered(key int16, seconds float64, bytes int) {
 	a := &m.apis[key]
 	a.requests.Inc()
-	a.seconds.Observe(time.Since(start).Seconds())
+	a.seconds.Observe(seconds)
 	a.out.Add(float64(bytes))
 }
 

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/chronik-stream/chronik/internal/config"
 	"github.com/chronik-stream/chronik/internal/record"
@@ -52,11 +53,14 @@ type producing struct {
 	groups   []appendGroup // the first g, one a partition
 	g        int
 	round    replica.Round
+	elapsed  float64 // seconds, of the requests that are being answered
 }
 
 // produceRequest is a decoded request and its verdicts.
 type produceRequest struct {
-	call      call
+	correlationID int32
+	start         time.Time
+
 	body      wire.Produce
 	results   []wire.ProduceResult // of body.Partitions
 	targets   []target             // what the answer waits for
@@ -116,7 +120,7 @@ func (s *session) produce(c *call, body []byte) (func(), error) {
 }
 
 func (r *produceRequest) begin(c *call) {
-	r.call = *c
+	r.correlationID, r.start = c.correlationID, c.start
 	r.results = r.results[:0]
 	r.targets = r.targets[:0]
 	r.endpoints = r.endpoints[:0]
@@ -182,7 +186,7 @@ func (s *session) checkBatch(r *produceRequest, p *replica.Partition, records []
 		return errTransactions
 	}
 	b := record.Batch(records)
-	if err := b.CheckProduced(s.limits(p.Config(), r.call.version)); err != nil {
+	if err := b.CheckProduced(s.limits(p.Config(), r.body.Version)); err != nil {
 		return err
 	}
 	if b.IsTransactional() {
@@ -275,6 +279,7 @@ func (s *session) settleProduce() {
 		s.appendGroup(&p.groups[i])
 	}
 	p.g = 0
+	p.elapsed = time.Since(p.requests[0].start).Seconds() // they came in one read
 	for i := range p.requests[:p.n] {
 		r := &p.requests[i]
 		s.answerProduce(r)

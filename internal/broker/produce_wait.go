@@ -12,7 +12,7 @@ import (
 // answerProduce writes the response of a request, or promises it.
 func (s *session) answerProduce(r *produceRequest) {
 	if r.body.Acks == acksNone {
-		s.b.m.done(produceKey, r.call.start, 0)
+		s.b.m.answered(produceKey, s.producing.elapsed, 0)
 		if r.refused != nil {
 			s.client.Close(r.refused) // the only way to tell: there is no response
 		}
@@ -23,7 +23,7 @@ func (s *session) answerProduce(r *produceRequest) {
 		n := len(out)
 		out = r.encode(out)
 		s.client.SetOut(out)
-		s.b.m.done(produceKey, r.call.start, len(out)-n)
+		s.b.m.answered(produceKey, s.producing.elapsed, len(out)-n)
 		return
 	}
 	s.promise(r)
@@ -31,7 +31,7 @@ func (s *session) answerProduce(r *produceRequest) {
 
 func (r *produceRequest) encode(dst []byte) []byte {
 	start := len(dst)
-	dst = wire.BeginResponse(dst, produceKey, r.call.version, r.call.correlationID)
+	dst = wire.BeginResponse(dst, produceKey, r.body.Version, r.correlationID)
 	dst = wire.AppendProduceResponse(dst, &r.body, r.results, r.endpoints)
 	wire.EndResponse(dst, start, 0)
 	return dst
@@ -75,7 +75,7 @@ type waitEntry struct {
 
 // promise puts the response in a slot, to be written when its partitions are acknowledged.
 func (s *session) promise(r *produceRequest) {
-	w := &produceWait{b: s.b, slot: s.client.Defer(), version: r.call.version, start: r.call.start}
+	w := &produceWait{b: s.b, slot: s.client.Defer(), version: r.body.Version, start: r.start}
 	w.slot.Buf = r.encode(w.slot.Buf)
 	w.left = len(r.targets) + 1
 	w.entries = make([]waitEntry, len(r.targets))
