@@ -21,7 +21,7 @@ func (b *Broker) describeGroups(c *call, req *kmsg.DescribeGroupsRequest, r *rep
 	version := c.version
 	resp := kmsg.NewPtrDescribeGroupsResponse()
 	resp.Groups = make([]kmsg.DescribeGroupsResponseGroup, len(req.Groups))
-	g := gather{left: len(req.Groups) + 1, done: func() { r.send(resp) }}
+	g := pendingAnswers{left: len(req.Groups) + 1, done: func() { r.send(resp) }}
 	for i, id := range req.Groups {
 		answer := func(d group.Description) {
 			described := describedGroup(version, req.IncludeAuthorizedOperations, d)

@@ -387,6 +387,32 @@ func TestTrap44_OffsetsWithoutAGroup(t *testing.T) {
 	})
 }
 
+func TestOffsetsByTopicID(t *testing.T) {
+	inBox(t, func(t *testing.T, b *box) {
+		id := b.topic("x", 2)
+		b.groupTopic()
+		c := b.dial()
+		b.commitAndFetch(c, 10, "g", "", -1)
+		req := kmsg.NewPtrOffsetFetchRequest()
+		fg := kmsg.NewOffsetFetchRequestGroup()
+		fg.Group = "g"
+		for _, id := range []metadata.ID{{9}, id} {
+			ft := kmsg.NewOffsetFetchRequestGroupTopic()
+			ft.TopicID, ft.Partitions = id, []int32{1, 0}
+			fg.Topics = append(fg.Topics, ft)
+		}
+		req.Groups = append(req.Groups, fg)
+		topics := do[*kmsg.OffsetFetchResponse](c, req, 10).Groups[0].Topics
+		unknown, known := topics[0], topics[1]
+		wantEqual(t, "unknown", []any{unknown.TopicID, unknown.Partitions[0].ErrorCode, unknown.Partitions[0].Offset}, []any{metadata.ID{9}, codeUnknownTopicID, -1})
+		wantEqual(t, "known", []any{known.TopicID, known.Partitions[0].Offset, known.Partitions[1].Offset, known.Partitions[1].ErrorCode}, []any{id, -1, 42, 0})
+
+		none := kmsg.NewPtrOffsetFetchRequest()
+		wantEqual(t, "no groups", len(do[*kmsg.OffsetFetchResponse](c, none, 10).Groups), 0)
+		wantEqual(t, "nothing committed", len(do[*kmsg.OffsetCommitResponse](c, kmsg.NewPtrOffsetCommitRequest(), 10).Topics), 0)
+	})
+}
+
 // TestOffsetsOfADeletedTopic: a topic that is made again under its name does not inherit offsets.
 func TestOffsetsOfADeletedTopic(t *testing.T) {
 	inBox(t, func(t *testing.T, b *box) {

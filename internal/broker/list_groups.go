@@ -31,7 +31,7 @@ func (b *Broker) listGroups(_ *call, req *kmsg.ListGroupsRequest, r *reply) {
 		return
 	}
 	partitions := groups.runtime.Partitions()
-	g := gather{left: len(partitions) + 1, done: func() {
+	g := pendingAnswers{left: len(partitions) + 1, done: func() {
 		if resp.ErrorCode != codeNone {
 			resp.Groups = nil
 		}

@@ -31,7 +31,7 @@ func (b *Broker) offsetFetch(c *call, req *kmsg.OffsetFetchRequest, r *reply) {
 	}
 	resp := kmsg.NewPtrOffsetFetchResponse()
 	resp.Groups = make([]kmsg.OffsetFetchResponseGroup, len(req.Groups))
-	g := gather{left: len(req.Groups), done: func() { r.send(resp) }}
+	g := pendingAnswers{left: len(req.Groups), done: func() { r.send(resp) }}
 	if len(req.Groups) == 0 {
 		g.done()
 		return
@@ -178,11 +178,15 @@ func (f *offsetFetch) group(asked *kmsg.OffsetFetchRequestGroup, a group.FetchAn
 	return answered
 }
 
-// single makes the answer of the versions of one group. Version 1 has no place for the error but the partitions.
+// single makes the answer of the versions of one group. Version 1 has no place for an error but
+// the partitions; the later ones have no partitions with an error.
 func (f *offsetFetch) single(a group.FetchAnswer) kmsg.Response {
 	resp := kmsg.NewPtrOffsetFetchResponse()
 	resp.ErrorCode = code(a.Err)
 	if a.Err != nil {
+		if f.version >= 2 {
+			return resp
+		}
 		a.Offsets = make([]group.Committed, len(f.partitions))
 		for i, tp := range f.partitions {
 			a.Offsets[i] = group.Committed{TopicPartition: tp, Offset: -1, LeaderEpoch: -1}
@@ -204,15 +208,15 @@ func (f *offsetFetch) single(a group.FetchAnswer) kmsg.Response {
 	return resp
 }
 
-// gather waits for the answers of several shards to one request.
-type gather struct {
+// pendingAnswers waits for the answers of several shards to one request.
+type pendingAnswers struct {
 	mu   sync.Mutex
 	left int
 	done func() // called once, when the last answer has come, without the mutex
 }
 
 // one notes an answer.
-func (g *gather) one(note func()) {
+func (g *pendingAnswers) one(note func()) {
 	g.mu.Lock()
 	note()
 	g.left--

@@ -30,10 +30,11 @@ type shard[M Machine] struct {
 		stopped bool
 	}
 
-	machine M
-	live    bool // machine may be used
-	todo    []Event[M]
-	timers  *timers
+	machine   M
+	live      bool   // machine may be used
+	complaint string // the last one
+	todo      []Event[M]
+	timers    *timers
 	// writes are the batches that are not committed, in the order of the log. The
 	// first may be on its way (inflight); the last still gathers unless it is on its way.
 	writes   []*write
@@ -119,6 +120,7 @@ func (s *shard[M]) run(ctx context.Context) {
 	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
 		err := s.load(ctx)
 		if err == nil {
+			s.complaint = ""
 			s.r.metrics.active.Inc()
 			began := time.Now()
 			err = s.serve(ctx)
@@ -136,12 +138,22 @@ func (s *shard[M]) run(ctx context.Context) {
 			closed = ErrNotCoordinator
 		}
 		s.fail(err, closed)
-		s.logger.Warn("the shard gave up its state and loads it again from the log", "cause", err, "in", retry)
+		s.complain(err, retry)
 		if !sleep(ctx, retry) {
 			s.mail.close(ErrNotCoordinator)
 			return
 		}
 	}
+}
+
+// complain logs why the shard loads again: a cause that stays, a failed disk for example, once.
+func (s *shard[M]) complain(err error, retry time.Duration) {
+	level := slog.LevelWarn
+	if err.Error() == s.complaint {
+		level = slog.LevelDebug
+	}
+	s.complaint = err.Error()
+	s.logger.Log(context.Background(), level, "the shard has no state now and loads it from the log", "cause", err, "in", retry)
 }
 
 // load makes a new machine and folds the log into it.
