@@ -29,7 +29,7 @@ type dataDirectory struct {
 // gives a fresh one its directory id. The clean-shutdown marker is read and
 // removed before anything else is written, so that a crash from here on is seen as one.
 func claimDirectory(fs vfs.FS, path string, nodeID int32) (d *dataDirectory, err error) {
-	if err := fs.MkdirAll(path); err != nil {
+	if err := vfs.MkdirAllDurable(fs, path); err != nil {
 		return nil, fmt.Errorf("the data directory %s cannot be made: %w; give a writable --data-dir", path, err)
 	}
 	lock, err := storage.LockDirectory(fs, path)

@@ -198,6 +198,10 @@ func (n *Node) start(parent context.Context) error {
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.Is(err, cluster.ErrStopped):
+		// The cluster has ended by itself; what it ended with says why.
+		<-n.parts.failed
+		return n.parts.err
 	default:
 		return err
 	}

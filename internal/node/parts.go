@@ -72,8 +72,15 @@ func (p *parts) stopAbove(name string) error {
 		p.mu.Unlock()
 		last.cancel()
 		<-last.done
-		if last.err != nil && !errors.Is(last.err, context.Canceled) {
+		// The failure that stops the node is told once, by who waits for failed.
+		if last.err != nil && last.err != p.firstFailure() && !errors.Is(last.err, context.Canceled) {
 			errs = append(errs, fmt.Errorf("%s: %w", last.name, last.err))
 		}
 	}
+}
+
+func (p *parts) firstFailure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
 }

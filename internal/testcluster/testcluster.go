@@ -202,15 +202,15 @@ func (n *Node) Start() {
 	if n.run != nil {
 		return
 	}
+	cfg, err := config.Load(n.sources())
+	if err != nil {
+		n.c.t.Fatal(err)
+	}
 	host := n.c.Net.Host(n.Name)
 	host.Up()
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{net: &lifeline{host: host}, disk: n.disk, cancel: cancel, done: make(chan struct{})}
 	n.run = r
-	cfg, err := config.Load(n.sources())
-	if err != nil {
-		n.c.t.Fatal(err)
-	}
 	logger := n.c.o.Logger
 	if logger == nil {
 		logger = slog.New(slog.NewTextHandler(n.c.logs, nil))

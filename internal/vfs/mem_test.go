@@ -689,3 +689,23 @@ func BenchmarkCrash(b *testing.B) {
 		m.CrashClone(r)
 	}
 }
+
+func TestMkdirAllDurableSurvivesACrash(t *testing.T) {
+	for seed := range uint64(50) {
+		m := vfs.NewMem()
+		if err := vfs.MkdirAllDurable(m, "/a/b/c"); err != nil {
+			t.Fatal(err)
+		}
+		f, err := m.Create("/a/b/c/file")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(f.Sync(), m.SyncDir("/a/b/c"), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		after := m.CrashClone(rand.New(rand.NewPCG(seed, 1)))
+		if there, err := vfs.Exists(after, "/a/b/c/file"); err != nil || !there {
+			t.Fatalf("seed %d: the file is there: %v (%v)", seed, there, err)
+		}
+	}
+}

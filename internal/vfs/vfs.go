@@ -13,6 +13,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -107,6 +108,25 @@ func ReadFile(f FS, name string) ([]byte, error) {
 		err = nil
 	}
 	return p[:n], err
+}
+
+// MkdirAllDurable makes name and every missing directory on the way, each of them
+// durable: a file that is synced inside a directory whose own entry is lost is lost too.
+func MkdirAllDurable(f FS, name string) error {
+	there, err := Exists(f, name)
+	if err != nil || there {
+		return err
+	}
+	parent := filepath.Dir(name)
+	if parent != name {
+		if err := MkdirAllDurable(f, parent); err != nil {
+			return err
+		}
+	}
+	if err := f.Mkdir(name); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return f.SyncDir(parent)
 }
 
 // Exists reports whether name is there.

@@ -53,7 +53,7 @@ func schedule(t *testing.T, seed uint64) {
 	c := testcluster.New(t, testcluster.Options{
 		Nodes: 3, Latency: time.Duration(50+rng.IntN(2000)) * time.Microsecond, Rand: rand.New(rand.NewPCG(seed, 2)),
 		Properties: map[string]string{
-			"log.segment.bytes":            strconv.Itoa(16<<10 + rng.IntN(1<<20)),
+			"log.segment.bytes":            strconv.Itoa(1<<20 + rng.IntN(1<<20)),
 			"raft.snapshot.threshold":      strconv.Itoa(20 + rng.IntN(200)),
 			"raft.trailing.logs":           strconv.Itoa(10 + rng.IntN(50)),
 			"raft.snapshot.interval.ms":    "1000",
