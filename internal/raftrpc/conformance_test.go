@@ -462,3 +462,20 @@ func TestHeartbeatsGoThroughTheConsumer(t *testing.T) {
 		}
 	})
 }
+
+// What an earlier process has left half received is of no use to this one.
+func TestSpoolIsEmptyAtTheStart(t *testing.T) {
+	fs := vfs.NewMem()
+	if err := fs.MkdirAll("/data/spool"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fs.Create("/data/spool/1-2-3.4"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(Options{Book: rpc.NewBook(rpc.Identity{NodeID: 1}), FS: fs, Spool: "/data/spool"}); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := fs.ReadDir("/data/spool"); err == nil && len(names) > 0 {
+		t.Errorf("left: %v", names)
+	}
+}

@@ -26,8 +26,8 @@ type InstanceOptions struct {
 	// OnConflict asks the owner to restart raft in place and to delete the log
 	// from index on in between: a snapshot covers index with another term, so
 	// what stands there was never committed, and raft 1.7.3 would install the
-	// snapshot and refuse what follows it, for ever. Called from a goroutine of
-	// the server; it must not block.
+	// snapshot and refuse what follows it, for ever. Called once, from a goroutine
+	// of the server; it must not block.
 	OnConflict func(index uint64)
 }
 
@@ -49,6 +49,7 @@ type Instance struct {
 	observer  *raft.Observer
 	gate      gate
 	elections elections
+	conflict  atomic.Bool // OnConflict was called
 
 	mu      sync.Mutex
 	contact Contact

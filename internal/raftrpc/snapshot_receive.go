@@ -216,7 +216,7 @@ func (i *Instance) judge(node int32, req *raft.InstallSnapshotRequest) (outcome 
 	}
 	err = fmt.Errorf("entry %d has term %d here and %d in the snapshot: Raft is restarted without it", req.LastLogIndex, l.Term, req.LastLogTerm)
 	i.t.o.Logger.Warn("A snapshot conflicts with the log", "node", i.self.NodeID, "leader", node, "index", req.LastLogIndex, "error", err)
-	if i.o.OnConflict != nil {
+	if i.o.OnConflict != nil && i.conflict.CompareAndSwap(false, true) {
 		i.o.OnConflict(req.LastLogIndex)
 	}
 	return "conflict", nil, status.Errorf(codes.Aborted, "node %d: %v", i.self.NodeID, err)

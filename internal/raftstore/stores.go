@@ -26,6 +26,8 @@ type Options struct {
 	Retain        int           // snapshots kept; 2
 
 	// OnStall is told that StoreLogs missed its deadline: the store is poisoned.
+	// Close the transport's instance: a raft that cannot write still answers
+	// heartbeats, and a disk that hangs must not look alive.
 	OnStall func()
 	// OnSettled is told that every write of a poisoned store has returned,
 	// without an error: restart raft in place (shut it down, Reset, NewRaft).

@@ -247,7 +247,11 @@ func (l *link) note(cc *grpc.ClientConn, err error) error {
 		l.refuse(cc, refused)
 		return refused
 	}
-	if status.Code(err) != codes.DeadlineExceeded {
+	switch status.Code(err) {
+	case codes.DeadlineExceeded:
+	case codes.Canceled: // by this side: it says nothing
+		return err
+	default:
 		l.mu.Lock()
 		l.deadlines = 0
 		l.mu.Unlock()
@@ -307,7 +311,11 @@ func (c *conn) prepare(ctx context.Context, method string) (context.Context, *gr
 	if err != nil {
 		return ctx, nil, self, err
 	}
-	return metadata.NewOutgoingContext(ctx, self.metadata(c.l.key.id, c.directory)), cc, self, nil
+	md := self.metadata(c.l.key.id, c.directory)
+	if more, ok := metadata.FromOutgoingContext(ctx); ok {
+		md = metadata.Join(more, md)
+	}
+	return metadata.NewOutgoingContext(ctx, md), cc, self, nil
 }
 
 // Invoke implements grpc.ClientConnInterface.
