@@ -16,6 +16,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+
+	"github.com/chronik-stream/chronik/internal/invariant"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -125,7 +127,7 @@ func (m *kv) Expire(_ Now, id any) Result {
 
 func (m *kv) Unload() []Reply { return m.parked }
 
-func (m *kv) dump() string { return fmt.Sprint(m.state) }
+func (m *kv) Dump() string { return fmt.Sprint(m.state) }
 
 func set(key, value string, reply Reply) Event[*kv] {
 	return Event[*kv]{
@@ -604,7 +606,7 @@ func randomFaults(t *testing.T, seed uint64) {
 	}
 	time.Sleep(10 * time.Second)
 	var live string
-	r.Submit(0, Event[*kv]{Run: func(m *kv, _ Now) Result { live = m.dump(); return Result{} }, Fail: func(err error) { t.Error(err) }})
+	r.Submit(0, Event[*kv]{Run: func(m *kv, _ Now) Result { live = m.Dump(); return Result{} }, Fail: func(err error) { t.Error(err) }})
 	synctest.Wait()
 	replayed := newKV(0)
 	for _, rec := range log.records {
@@ -612,7 +614,7 @@ func randomFaults(t *testing.T, seed uint64) {
 			t.Fatal(err)
 		}
 	}
-	want(t, live, replayed.dump())
+	want(t, live, replayed.Dump())
 	if len(answers) != submitted {
 		t.Errorf("%d of %d events were answered", len(answers), submitted)
 	}
@@ -620,5 +622,29 @@ func randomFaults(t *testing.T, seed uint64) {
 		if answers[k] != 1 {
 			t.Errorf("%s was answered %d times", k, answers[k])
 		}
+	}
+}
+
+// TestTheAuditSeesAStateThatIsNotInTheLog: the assertion of I-39 can fail.
+func TestTheAuditSeesAStateThatIsNotInTheLog(t *testing.T) {
+	if !invariant.Enabled {
+		t.Skip("needs -tags invariant")
+	}
+	audit := func(change func(m *kv)) (violation any) {
+		defer func() { violation = recover() }()
+		s := newShard(New(Options[*kv]{Machine: newKV}), 0, 1, &memLog{records: []Record{{[]byte("a"), []byte("1")}}})
+		if err := s.load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.commits = auditEvery
+		change(s.machine)
+		s.audit(t.Context())
+		return nil
+	}
+	if v := audit(func(*kv) {}); v != nil {
+		t.Error(v)
+	}
+	if v := audit(func(m *kv) { m.state["b"] = "2" }); v == nil || !strings.Contains(fmt.Sprint(v), "I-39") {
+		t.Errorf("violation %v", v)
 	}
 }

@@ -33,6 +33,7 @@ type shard[M Machine] struct {
 	machine   M
 	live      bool   // machine may be used
 	complaint string // the last one
+	commits   int    // since the last audit
 	todo      []Event[M]
 	timers    *timers
 	// writes are the batches that are not committed, in the order of the log. The
@@ -210,6 +211,9 @@ func (s *shard[M]) serve(ctx context.Context) error {
 		if err := s.advance(); err != nil {
 			return err
 		}
+		if invariant.Enabled {
+			s.audit(ctx)
+		}
 	}
 }
 
@@ -335,6 +339,7 @@ func (s *shard[M]) commit() {
 	w := s.writes[0]
 	s.writes = slices.Delete(s.writes, 0, 1)
 	s.inflight = false
+	s.commits++
 	for _, key := range w.keys {
 		if s.dirty[key] == w {
 			delete(s.dirty, key)
