@@ -36,6 +36,11 @@ func (c *Client) room() []byte {
 		c.buf, c.pooled, c.r, c.w = b, true, 0, 0
 		return c.buf
 	}
+	if !c.pooled {
+		if b := c.l.pool.get(c.class); b != nil {
+			c.replace(b)
+		}
+	}
 	if c.r == c.w {
 		c.r, c.w = 0, 0
 	}

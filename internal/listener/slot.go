@@ -175,7 +175,7 @@ func (c *Client) pumpLocked(reader bool) {
 				c.mu.Lock()
 				return // the role is the goroutine's
 			}
-			c.giveBack()
+			c.idle()
 			err = c.pushAll()
 		}
 		c.sent(err)
