@@ -46,6 +46,10 @@ type box struct {
 	set   Settings
 	group GroupSettings
 
+	// Outside of a bubble: a real port, and files of the operating system in this directory.
+	tcp  net.Listener
+	path string
+
 	broker *Broker
 	end    func()
 	lives  byte
@@ -70,9 +74,41 @@ func inBox(t *testing.T, test func(t *testing.T, b *box), change ...func(b *box)
 	})
 }
 
+// overTCP is a box on a real port and real files, outside of a bubble. It is stopped when the test ends.
+func overTCP(t *testing.T, change ...func(b *box)) *box {
+	t.Helper()
+	b := newBox(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	b.must(err)
+	b.tcp, b.path, b.disk = ln, t.TempDir(), vfs.NewFaults(vfs.OS{})
+	for _, c := range change {
+		c(b)
+	}
+	b.start()
+	t.Cleanup(b.stop)
+	return b
+}
+
+// settle waits until everything has come to rest.
+func (b *box) settle() {
+	if b.tcp == nil {
+		synctest.Wait()
+		return
+	}
+	b.must(b.broker.o.Replicas.Wait(context.Background()))
+}
+
+// connect dials the broker.
+func (b *box) connect(ctx context.Context, network, address string) (net.Conn, error) {
+	if b.tcp != nil {
+		return (&net.Dialer{}).DialContext(ctx, network, b.tcp.Addr().String())
+	}
+	return b.net.Host("client").DialContext(ctx, network, address)
+}
+
 func newBox(t *testing.T) *box {
 	b := &box{
-		t: t, net: vnet.New(nil), fs: vfs.NewMem(), clock: clock.NewManual(1_700_000_000_000),
+		t: t, net: vnet.New(nil), path: "/data", fs: vfs.NewMem(), clock: clock.NewManual(1_700_000_000_000),
 		set: Settings{
 			AutoCreateTopics: true, DeleteTopics: true, NumPartitions: 2, DefaultReplicationFactor: 1,
 			RequestMaxBytes: 100 << 20, FetchMaxBytes: 55 << 20, FetchSessions: 1000,
@@ -103,7 +139,7 @@ func (b *box) start() {
 	})
 	b.must(err)
 	dir, err := storage.OpenDirectory(storage.DirectoryOptions{
-		FS: b.disk, Path: "/data", Clock: b.clock, Logger: log, Registerer: reg, OnFlush: replicas.OnFlush, OnFail: replicas.OnFail,
+		FS: b.disk, Path: b.path, Clock: b.clock, Logger: log, Registerer: reg, OnFlush: replicas.OnFlush, OnFail: replicas.OnFail,
 	})
 	b.must(err)
 	b.must(dir.Recover(b.t.Context()))
@@ -116,8 +152,11 @@ func (b *box) start() {
 		TopicConfigs: cfg.TopicEntries, Settings: b.set,
 	})
 	b.must(err)
-	ln, err := b.net.Host("b1").Listen(b.t.Context(), "tcp", fmt.Sprint(":", boxPort))
-	b.must(err)
+	ln := b.tcp
+	if ln == nil {
+		ln, err = b.net.Host("b1").Listen(b.t.Context(), "tcp", fmt.Sprint(":", boxPort))
+		b.must(err)
+	}
 	l, err := listener.New(ln, listener.Options{Handler: b.broker, Logger: log, Registerer: reg})
 	b.must(err)
 
@@ -140,7 +179,7 @@ func (b *box) start() {
 		running.Wait()
 		b.must(dir.Close(context.Background()))
 	}
-	synctest.Wait()
+	b.settle()
 }
 
 // mount gives the next life of the broker a disk.
@@ -168,7 +207,7 @@ func (b *box) must(err error) {
 func (b *box) client(opts ...kgo.Opt) *kgo.Client {
 	b.t.Helper()
 	cl, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers("b1:9092"), kgo.Dialer(b.net.Host("client").DialContext), kgo.RequestRetries(100),
+		kgo.SeedBrokers("b1:9092"), kgo.Dialer(b.connect), kgo.RequestRetries(100),
 		kgo.MetadataMinAge(50 * time.Millisecond),
 	}, opts...)...)
 	b.must(err)
@@ -184,7 +223,7 @@ type rawConn struct {
 
 func (b *box) dial() *rawConn {
 	b.t.Helper()
-	conn, err := b.net.Host("client").DialContext(b.t.Context(), "tcp", "b1:9092")
+	conn, err := b.connect(b.t.Context(), "tcp", "b1:9092")
 	b.must(err)
 	b.t.Cleanup(func() { conn.Close() })
 	return &rawConn{t: b.t, conn: conn}
@@ -406,7 +445,7 @@ func (b *box) topic(name string, partitions int32, configs ...string) metadata.I
 			b.t.Fatal(t.GetMessage())
 		}
 	}
-	synctest.Wait()
+	b.settle()
 	return b.ctl.Image().TopicByName(name).ID
 }
 
