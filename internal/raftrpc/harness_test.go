@@ -148,7 +148,7 @@ func (m *machine) Restore(r io.ReadCloser) error {
 
 // cluster is a set of nodes on a virtual network.
 type cluster struct {
-	t       *testing.T
+	t       testing.TB
 	net     *vnet.Network
 	history *history
 	nodes   []*node
@@ -169,6 +169,8 @@ type node struct {
 	fsm    *machine
 
 	fixedPath string
+	network   rpc.Network
+	address   string
 
 	// Of one life.
 	book      *rpc.Book
@@ -213,7 +215,7 @@ func (l *lines) String() string {
 }
 
 // newCluster makes n nodes with stores in memory; call start.
-func newCluster(t *testing.T, n int) *cluster {
+func newCluster(t testing.TB, n int) *cluster {
 	c := &cluster{t: t, net: vnet.New(vnet.Latency(200 * time.Microsecond)), history: &history{
 		hashes: map[uint64]uint64{}, data: map[uint64]string{}, leaders: map[uint64]string{},
 	}}
@@ -225,6 +227,7 @@ func newCluster(t *testing.T, n int) *cluster {
 		m := raftstore.NewMemory()
 		nd := &node{c: c, id: int32(k), name: fmt.Sprintf("n%d", k), dir: [16]byte{byte(k)}, fs: fs, memory: m, open: m.Open, logs: &lines{}}
 		nd.host = c.net.Host(nd.name)
+		nd.network, nd.address = nd.host, nd.name+":5001"
 		c.nodes = append(c.nodes, nd)
 	}
 	return c
@@ -274,13 +277,13 @@ func (n *node) start() {
 	for _, o := range n.c.nodes {
 		members[o.id] = o.dir
 		if o != n {
-			addresses[o.id] = o.name + ":5001"
+			addresses[o.id] = o.address
 		}
 	}
 	n.book.SetPeers(addresses)
 	n.book.SetMembers(members)
-	n.peers = rpc.NewPeers(rpc.PeersOptions{Network: n.host, Book: n.book, Logger: log})
-	server, err := rpc.Listen(t.Context(), rpc.ServerOptions{Address: ":5001", Network: n.host, Book: n.book, Peers: n.peers, Logger: log})
+	n.peers = rpc.NewPeers(rpc.PeersOptions{Network: n.network, Book: n.book, Logger: log})
+	server, err := rpc.Listen(t.Context(), rpc.ServerOptions{Address: n.address, Network: n.network, Book: n.book, Peers: n.peers, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
