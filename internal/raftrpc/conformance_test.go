@@ -1,5 +1,7 @@
 package raftrpc
 
+//lint:file-ignore SA1019 the wire carries every field that raft has, the deprecated ones too
+
 import (
 	"context"
 	"errors"

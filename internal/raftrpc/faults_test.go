@@ -148,8 +148,8 @@ func TestConflictAtTheEndOfASnapshot(t *testing.T) {
 		c.converged(2 * time.Second)
 		t.Logf("caught up after %v", time.Since(start))
 		f := c.nodes[2]
-		if f.restarts != 1 {
-			t.Errorf("raft was restarted %d times, want once", f.restarts)
+		if f.restartsInPlace() != 1 {
+			t.Errorf("raft was restarted %d times, want once", f.restartsInPlace())
 		}
 		if k := count(f.transport.o.Metrics.snapshotsIn.WithLabelValues("installed")); k != 1 {
 			t.Errorf("%d snapshots were installed, want 1", k)
@@ -189,8 +189,8 @@ func TestLeaderWithAHangingDiskIsReplaced(t *testing.T) {
 		old.memory.SetHook(nil)
 		close(hang)
 		c.converged(2 * time.Second)
-		if old.restarts != 1 {
-			t.Errorf("raft was restarted %d times", old.restarts)
+		if old.restartsInPlace() != 1 {
+			t.Errorf("raft was restarted %d times", old.restartsInPlace())
 		}
 		sameLogs(c)
 	})
@@ -276,8 +276,8 @@ func TestGateKeepsTheLeaderWhileFollowersDisksStall(t *testing.T) {
 		c.within(time.Second, "a heartbeat to the hanging follower fails", func() bool { return silent.Load() > 0 })
 		f.memory.SetHook(nil)
 		c.converged(5 * time.Second)
-		if f.restarts != 1 {
-			t.Errorf("raft of the hanging follower was restarted %d times", f.restarts)
+		if f.restartsInPlace() != 1 {
+			t.Errorf("raft of the hanging follower was restarted %d times", f.restartsInPlace())
 		}
 	})
 }
@@ -322,9 +322,10 @@ func lagging(c *cluster, pad int) (l, f *node) {
 		l.must("x")
 	}
 	for _, n := range c.nodes {
-		n.fsm.mu.Lock()
-		n.fsm.pad = pad
-		n.fsm.mu.Unlock()
+		m := n.machine()
+		m.mu.Lock()
+		m.pad = pad
+		m.mu.Unlock()
 	}
 	if err := l.raft().Snapshot().Error(); err != nil {
 		c.t.Fatal(err)
@@ -357,7 +358,7 @@ func TestSnapshotStreamCutAtEveryChunk(t *testing.T) {
 		if k := strings.Count(f.logs.String(), "outcome=failed"); k < pad/chunkBytes-1 {
 			c.t.Errorf("the stream broke %d times", k)
 		}
-		if f.fsm.points == 0 {
+		if f.restored() == 0 {
 			c.t.Error("no snapshot was restored")
 		}
 	})
@@ -418,7 +419,7 @@ func TestSnapshotThatIsNotWhole(t *testing.T) {
 					t.Errorf("%v, %v; want %v", m, err, c.want)
 				}
 				cl.converged(time.Second)
-				if f.fsm.points != 0 {
+				if f.restored() != 0 {
 					t.Error("restored")
 				}
 			})
@@ -562,7 +563,7 @@ func chaos(t *testing.T, rng *rand.Rand, length time.Duration) {
 	}
 	restarts := 0
 	for _, n := range c.nodes {
-		restarts += n.restarts
+		restarts += n.restartsInPlace()
 	}
 	t.Logf("%d commands acknowledged, %d terms with a leader, %d restarts in place", len(acknowledged), len(c.history.leaders), restarts)
 	if len(acknowledged) < 50 {

@@ -68,7 +68,6 @@ type machine struct {
 	index  uint64
 	hash   uint64
 	pad    int // bytes that make a snapshot large
-	slow   time.Duration
 	points int
 }
 
@@ -166,8 +165,6 @@ type node struct {
 	memory *raftstore.Memory
 	open   raftstore.Opener
 	logs   *lines
-	fsm    *machine
-
 	fixedPath string
 	network   rpc.Network
 	address   string
@@ -186,6 +183,7 @@ type node struct {
 	mu       sync.Mutex
 	r        *raft.Raft
 	i        *Instance
+	fsm      *machine
 	restarts int
 	failed   error
 }
@@ -386,8 +384,8 @@ func (n *node) boot() {
 		t.Error(err)
 		return
 	}
-	n.fsm = &machine{node: n.name, history: n.c.history}
-	r, err := raft.NewRaft(conf, n.fsm, cache, n.stores.Stable, n.stores.Snapshots, i)
+	fsm := &machine{node: n.name, history: n.c.history}
+	r, err := raft.NewRaft(conf, fsm, cache, n.stores.Stable, n.stores.Snapshots, i)
 	if err != nil {
 		t.Errorf("%s: %v", n.name, err)
 		i.Close()
@@ -401,7 +399,7 @@ func (n *node) boot() {
 		return false
 	}))
 	n.mu.Lock()
-	n.r, n.i = r, i
+	n.r, n.i, n.fsm = r, i, fsm
 	n.mu.Unlock()
 }
 
@@ -452,7 +450,7 @@ func (n *node) stop() {
 	n.halt()
 	n.peers.Close()
 	n.transport.Close()
-	if err := n.stores.Close(); err != nil && n.failed == nil && !n.isDead() {
+	if err := n.stores.Close(); err != nil && n.failure() == nil && !n.isDead() {
 		n.c.t.Errorf("%s: %v", n.name, err)
 	}
 	n.host.Down()
@@ -547,11 +545,33 @@ func (c *cluster) converged(d time.Duration, nodes ...*node) {
 	})
 }
 
-func (n *node) fsmState() (uint64, uint64) {
+func (n *node) machine() *machine {
 	n.mu.Lock()
-	f := n.fsm
-	n.mu.Unlock()
-	return f.state()
+	defer n.mu.Unlock()
+	return n.fsm
+}
+
+func (n *node) fsmState() (uint64, uint64) { return n.machine().state() }
+
+// restored returns how many snapshots the state machine has restored.
+func (n *node) restored() int {
+	m := n.machine()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.points
+}
+
+// restartsInPlace returns how often raft was restarted.
+func (n *node) restartsInPlace() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.restarts
+}
+
+func (n *node) failure() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.failed
 }
 
 // end stops all nodes and reports what was violated.
@@ -561,8 +581,8 @@ func (c *cluster) end() {
 		if n.cancel != nil && !n.isDead() {
 			n.stop()
 		}
-		if n.failed != nil {
-			c.t.Errorf("%s: its store failed: %v", n.name, n.failed)
+		if err := n.failure(); err != nil {
+			c.t.Errorf("%s: its store failed: %v", n.name, err)
 		}
 	}
 	c.net.Close()

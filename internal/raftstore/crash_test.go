@@ -133,7 +133,7 @@ func (v *voter) ask(candidate string, term uint64, last raft.Log) bool {
 	var resp raft.RequestVoteResponse
 	err := v.asking.RequestVote("A", "A", &raft.RequestVoteRequest{
 		RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte(candidate), Addr: []byte(candidate)},
-		Term:      term, Candidate: []byte(candidate), LastLogIndex: last.Index, LastLogTerm: last.Term,
+		Term:      term, LastLogIndex: last.Index, LastLogTerm: last.Term,
 	}, &resp)
 	return err == nil && resp.Granted
 }
