@@ -146,7 +146,7 @@ func TestTimeoutNowIsTakenFromTheLeaderByAVoterAlone(t *testing.T) {
 		}
 		quiet := func(what string) {
 			t.Helper()
-			time.Sleep(2 * time.Second)
+			time.Sleep(time.Second) // more than two election timeouts
 			for _, n := range c.nodes {
 				if got := n.raft().CurrentTerm(); got != term {
 					t.Fatalf("%s: %s is in term %d, not %d", what, n.name, got, term)
