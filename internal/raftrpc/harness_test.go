@@ -156,15 +156,15 @@ type cluster struct {
 
 // node is a raft with its transport and stores.
 type node struct {
-	c      *cluster
-	id     int32
-	name   string
-	dir    [16]byte
-	host   *vnet.Host
-	fs     vfs.FS
-	memory *raftstore.Memory
-	open   raftstore.Opener
-	logs   *lines
+	c         *cluster
+	id        int32
+	name      string
+	dir       [16]byte
+	host      *vnet.Host
+	fs        vfs.FS
+	memory    *raftstore.Memory
+	open      raftstore.Opener
+	logs      *lines
 	fixedPath string
 	network   rpc.Network
 	address   string

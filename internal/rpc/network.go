@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -27,8 +28,29 @@ type TCP struct{}
 
 // Listen implements Network.
 func (TCP) Listen(ctx context.Context, network, address string) (net.Listener, error) {
-	c := net.ListenConfig{Control: control}
-	return c.Listen(ctx, network, address)
+	var c net.ListenConfig
+	l, err := c.Listen(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return listener{l}, nil
+}
+
+// listener sets the options of what it accepts.
+type listener struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if s, ok := c.(syscall.Conn); ok {
+		if raw, err := s.SyscallConn(); err == nil {
+			_ = control("", "", raw) // the connection serves without it
+		}
+	}
+	return c, nil
 }
 
 // DialContext implements Network.

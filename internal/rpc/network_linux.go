@@ -12,8 +12,7 @@ const (
 	errAccess              = syscall.EACCES
 )
 
-// control sets TCP_USER_TIMEOUT before connect or bind; accepted connections
-// inherit it from the listening socket. A system that refuses it still serves.
+// control sets TCP_USER_TIMEOUT. A system that refuses it still serves.
 func control(_, _ string, c syscall.RawConn) error {
 	return c.Control(func(fd uintptr) {
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout.Milliseconds()))

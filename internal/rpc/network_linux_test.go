@@ -7,8 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Both ends of a connection give up after the user timeout, the accepted one too,
-// which has the option from its listening socket.
+// Both ends of a connection give up after the user timeout, the accepted one too.
 func TestBothEndsHaveAUserTimeout(t *testing.T) {
 	l, err := TCP{}.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
