@@ -332,6 +332,7 @@ func (l *Log) writeFileLocked(s *segment, h *handle, o *LogOptions) error {
 	if cut := h.Truncate(pos); cut != nil {
 		return l.fenceLocked("write", errors.Join(err, fmt.Errorf("cut back: %w", cut)))
 	}
+	l.needsSyncLocked(s) // or the bytes that were cut could come back, in a segment that is sealed by then
 	if outOfSpace(err) {
 		return fmt.Errorf("%w: %s: no space: %w", ErrStorage, l.id, err)
 	}
@@ -341,15 +342,12 @@ func (l *Log) writeFileLocked(s *segment, h *handle, o *LogOptions) error {
 // acceptLocked makes written batches part of the log: readable first, then counted by the end offset.
 func (l *Log) acceptLocked(s *segment, o *LogOptions) {
 	w := &l.write
-	s.dirty.Store(true)
+	l.needsSyncLocked(s)
 	s.grew(w.metas, int64(o.IndexIntervalBytes))
 	for i := range w.metas {
 		if m := &w.metas[i]; m.epoch > l.LatestEpoch() {
 			l.beginEpochLocked(m.epoch, m.base)
 		}
-	}
-	if n := len(l.unsynced); n == 0 || l.unsynced[n-1] != s {
-		l.unsynced = append(l.unsynced, s)
 	}
 	l.size.Add(w.bytes)
 	l.end.Store(w.metas[len(w.metas)-1].last + 1)
@@ -362,6 +360,14 @@ func (l *Log) acceptLocked(s *segment, o *LogOptions) {
 		if err := s.writeIndex(false); err != nil {
 			l.dir.logger.Warn("writing index entries failed; they stay in memory", "segment", s.path(indexSuffix), "error", err)
 		}
+	}
+}
+
+// needsSyncLocked puts the active segment among those that the next flush has to sync.
+func (l *Log) needsSyncLocked(s *segment) {
+	s.dirty.Store(true)
+	if n := len(l.unsynced); n == 0 || l.unsynced[n-1] != s {
+		l.unsynced = append(l.unsynced, s)
 	}
 }
 

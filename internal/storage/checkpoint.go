@@ -17,7 +17,7 @@ const checkpointName = "recovery-point"
 
 const (
 	checkpointTitle = "chronik recovery-point 1\n"
-	checkpointHead  = "# topic partition topic-id start recovery-point segment position producers max-timestamp max-timestamp-offset state\n"
+	checkpointHead  = "# topic partition topic-id start recovery-point segment position index-entries time-entries producers max-timestamp max-timestamp-offset state\n"
 )
 
 // checkpoint is the content of the file: for each log the point below which everything is durable
@@ -32,6 +32,8 @@ type checkpointEntry struct {
 	id    LogID
 	start int64
 	point point // the recovery point and where it is
+	// nOffset and nTime are how many entries of that segment's indexes are durable.
+	nOffset, nTime int
 	// producers is an offset at or below the point at which the producer state is known: that of
 	// the snapshot file of this offset, or empty.
 	producers int64
@@ -69,8 +71,8 @@ func (c *checkpoint) encode(order []string) []byte {
 		if e.snapshot {
 			producers = "snapshot"
 		}
-		fmt.Fprintf(&b, "%s %d %s %d %d %d %d %s@%d %d %d %s\n", e.id.Topic, e.id.Partition, hex.EncodeToString(e.id.TopicID[:]),
-			e.start, e.point.offset, e.point.base, e.point.pos, producers, e.producers, e.max, e.maxAt, e.state())
+		fmt.Fprintf(&b, "%s %d %s %d %d %d %d %d %d %s@%d %d %d %s\n", e.id.Topic, e.id.Partition, hex.EncodeToString(e.id.TopicID[:]),
+			e.start, e.point.offset, e.point.base, e.point.pos, e.nOffset, e.nTime, producers, e.producers, e.max, e.maxAt, e.state())
 	}
 	body := b.String()
 	return fmt.Appendf([]byte(body), "crc32c %08x\n", crc32.Checksum([]byte(body), castagnoli))
@@ -103,9 +105,9 @@ func decodeCheckpoint(p []byte) (*checkpoint, error) {
 
 func decodeCheckpointEntry(line string) (e checkpointEntry, err error) {
 	var id, producers, state string
-	n, err := fmt.Sscanf(strings.Replace(line, "@", " ", 1), "%s %d %s %d %d %d %d %s %d %d %d %s", &e.id.Topic, &e.id.Partition, &id,
-		&e.start, &e.point.offset, &e.point.base, &e.point.pos, &producers, &e.producers, &e.max, &e.maxAt, &state)
-	if err != nil || n != 12 {
+	n, err := fmt.Sscanf(strings.Replace(line, "@", " ", 1), "%s %d %s %d %d %d %d %d %d %s %d %d %d %s", &e.id.Topic, &e.id.Partition, &id,
+		&e.start, &e.point.offset, &e.point.base, &e.point.pos, &e.nOffset, &e.nTime, &producers, &e.producers, &e.max, &e.maxAt, &state)
+	if err != nil || n != 14 {
 		return e, fmt.Errorf("%w: %s: line %q", ErrCorrupt, checkpointName, line)
 	}
 	raw, err := hex.DecodeString(id)

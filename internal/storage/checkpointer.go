@@ -161,8 +161,15 @@ func (l *Log) checkpointEntry() checkpointEntry {
 		e.corrupt = errors.Is(f, ErrCorrupt)
 		e.failed = !e.corrupt
 	}
-	if s := l.active(); s.base == e.point.base {
+	for _, s := range slices.Backward(*l.segments.Load()) {
+		if s.base > e.point.base {
+			continue
+		}
+		if s.base < e.point.base {
+			break
+		}
 		s.mu.Lock()
+		e.nOffset, e.nTime = s.index.nOffsetDurable, s.index.nTimeDurable
 		if s.index.maxKnown && s.index.maxTime.ts >= 0 {
 			e.max, e.maxAt = s.index.maxTime.ts, s.base+int64(s.index.maxTime.rel)
 		}
@@ -180,7 +187,7 @@ func (l *Log) producersAtLocked(offset int64) (at int64, snapshot bool) {
 	}
 	at = l.noProducers
 	for _, s := range l.snapshots {
-		if s <= offset && s > at {
+		if s <= offset && s >= at {
 			at, snapshot = s, true
 		}
 	}
@@ -201,20 +208,13 @@ func (l *Log) tidy() error {
 	if l.broken.Swap(false) {
 		l.rebuildBroken()
 	}
-	named, err := l.tidySealed()
-	if err != nil {
-		return l.tidyFailed(err)
+	for _, write := range []func() error{l.tidySealed, l.saveIndex, l.saveEpochs, l.saveSnapshot} {
+		if err := write(); err != nil {
+			return l.tidyFailed(err)
+		}
 	}
-	saved, err := l.saveEpochs()
-	if err != nil {
-		return l.tidyFailed(err)
-	}
-	snapped, err := l.saveSnapshot()
-	if err != nil {
-		return l.tidyFailed(err)
-	}
-	if named || saved || snapped {
-		if err := l.dir.fs.SyncDir(l.dirPath()); err != nil {
+	if l.renamed {
+		if err := l.syncNames(); err != nil {
 			return l.tidyFailed(err)
 		}
 	}
@@ -237,7 +237,7 @@ func (l *Log) tidyFailed(err error) error {
 }
 
 // tidySealed writes indexes and producer state of the sealed segments whose data is durable.
-func (l *Log) tidySealed() (bool, error) {
+func (l *Log) tidySealed() error {
 	l.mu.Lock()
 	n := 0
 	for n < len(l.sealed) && l.sealed[n].at <= l.durable.offset {
@@ -247,20 +247,27 @@ func (l *Log) tidySealed() (bool, error) {
 	l.mu.Unlock()
 	for _, s := range ready {
 		if err := s.segment.writeIndex(true); err != nil {
-			return false, fmt.Errorf("index of %s: %w", s.segment.path(logSuffix), err)
+			return fmt.Errorf("index of %s: %w", s.segment.path(logSuffix), err)
 		}
 		if err := l.writeSnapshot(s.at, s.snapshot); err != nil {
-			return false, err
+			return err
 		}
 		l.mu.Lock()
 		l.sealed = l.sealed[1:]
 		l.mu.Unlock()
 	}
-	return len(ready) > 0, nil
+	return nil
+}
+
+// saveIndex makes what is written of the active segment's indexes durable.
+func (l *Log) saveIndex() error {
+	synced, err := l.active().syncIndex()
+	l.renamed = l.renamed || synced
+	return err
 }
 
 // saveEpochs writes the leader epochs that have durable records, if the file lacks one.
-func (l *Log) saveEpochs() (bool, error) {
+func (l *Log) saveEpochs() error {
 	l.mu.Lock()
 	all := cutEpochs(*l.epochs.Load(), l.durable.offset)
 	newest := int32(-1)
@@ -270,19 +277,20 @@ func (l *Log) saveEpochs() (bool, error) {
 	needed := l.epochsCut || newest > l.savedEpoch
 	l.mu.Unlock()
 	if !needed {
-		return false, nil
+		return nil
 	}
 	if err := replaceFile(l.dir.fs, l.file(epochsName), encodeEpochs(all)); err != nil {
-		return false, err
+		return err
 	}
+	l.renamed = true
 	l.mu.Lock()
 	l.savedEpoch, l.epochsCut = newest, false
 	l.mu.Unlock()
-	return true, nil
+	return nil
 }
 
 // saveSnapshot writes the producer state, if much was appended since the last time.
-func (l *Log) saveSnapshot() (bool, error) {
+func (l *Log) saveSnapshot() error {
 	l.mu.Lock()
 	var state []byte
 	at := l.end.Load()
@@ -292,9 +300,9 @@ func (l *Log) saveSnapshot() (bool, error) {
 	}
 	l.mu.Unlock()
 	if state == nil {
-		return false, nil
+		return nil
 	}
-	return true, l.writeSnapshot(at, state)
+	return l.writeSnapshot(at, state)
 }
 
 // writeSnapshot writes the producer state at an offset, durably but for its name.
@@ -302,6 +310,7 @@ func (l *Log) writeSnapshot(at int64, state []byte) error {
 	if err := replaceFile(l.dir.fs, l.file(offsetName(at, snapshotSuffix)), state); err != nil {
 		return err
 	}
+	l.renamed = true
 	l.mu.Lock()
 	if !slices.Contains(l.snapshots, at) {
 		l.snapshots = append(l.snapshots, at)

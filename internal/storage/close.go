@@ -72,7 +72,7 @@ func (l *Log) closeClean() error {
 			return err
 		}
 	}
-	if err := l.dir.fs.SyncDir(l.dirPath()); err != nil {
+	if err := l.syncNames(); err != nil {
 		return err
 	}
 	l.mu.Lock()

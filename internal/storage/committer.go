@@ -393,8 +393,8 @@ func (l *Log) endFlush(j *flushJob) bool {
 		_ = l.fenceLocked(j.op, j.err) // not if it was deleted under the flush
 		return false
 	}
-	if l.truncations.Load() != j.truncations {
-		return false // the truncation has flushed by itself
+	if l.Err() != nil || l.truncations.Load() != j.truncations {
+		return false // nothing is promised any more; or the truncation has flushed by itself
 	}
 	for i := range j.files {
 		f := &j.files[i]

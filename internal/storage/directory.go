@@ -300,7 +300,10 @@ func (d *Directory) Flush(ctx context.Context) error {
 		return ctx.Err()
 	}
 	defer func() { <-d.committer.round }()
-	d.committer.flushAll(d.Logs())
+	for _, l := range d.Logs() {
+		d.committer.now(l)
+	}
+	d.committer.doRound()
 	return nil
 }
 

@@ -40,6 +40,11 @@ type index struct {
 	nOffset int // entries in the files
 	nTime   int
 
+	// Of these, how many are durable: recovery relies on them. Entries that were synced count only
+	// when the names of their files have been, too (settle).
+	nOffsetDurable, nTimeDurable int
+	nOffsetSynced, nTimeSynced   int
+
 	since    int64 // bytes since the batch of the last offset entry
 	lastTime int64 // timestamp of the last time entry
 	maxTime  timeEntry
@@ -310,15 +315,68 @@ func (s *segment) writeIndex(sync bool) error {
 	offsets, nOffset, times, nTime := x.offsets, x.nOffset, x.times, x.nTime
 	s.mu.Unlock()
 	fsys := s.log.dir.fs
-	if err := writeEntries(fsys, s.path(indexSuffix), encodeOffsetEntries(offsets), nOffset, offsetEntrySize, sync); err != nil {
+	err := writeEntries(fsys, s.path(indexSuffix), encodeOffsetEntries(offsets), nOffset, offsetEntrySize, sync)
+	if err == nil {
+		err = writeEntries(fsys, s.path(timeIndexSuffix), encodeTimeEntries(times), nTime, timeEntrySize, sync)
+	}
+	if err != nil {
+		if sync { // what the files hold is not known any more
+			s.distrust(err)
+		}
 		return err
 	}
-	if err := writeEntries(fsys, s.path(timeIndexSuffix), encodeTimeEntries(times), nTime, timeEntrySize, sync); err != nil {
-		return err
-	}
+	nOffset, nTime = nOffset+len(offsets), nTime+len(times)
 	s.mu.Lock()
-	x.offsets, x.nOffset = append([]offsetEntry(nil), x.offsets[len(offsets):]...), nOffset+len(offsets)
-	x.times, x.nTime = append([]timeEntry(nil), x.times[len(times):]...), nTime+len(times)
+	x.offsets, x.nOffset = append([]offsetEntry(nil), x.offsets[len(offsets):]...), nOffset
+	x.times, x.nTime = append([]timeEntry(nil), x.times[len(times):]...), nTime
+	if sync {
+		s.index.nOffsetSynced, s.index.nTimeSynced = nOffset, nTime
+	}
 	s.mu.Unlock()
 	return nil
+}
+
+// settle counts the entries as durable that were synced; the directory has been since.
+func (s *segment) settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := &s.index
+	x.nOffsetDurable, x.nTimeDurable = x.nOffsetSynced, x.nTimeSynced
+}
+
+// syncNames makes the names of the log's side files durable, and with them what they hold.
+func (l *Log) syncNames() error {
+	if err := l.dir.fs.SyncDir(l.dirPath()); err != nil {
+		return err
+	}
+	l.renamed = false
+	for _, s := range *l.segments.Load() {
+		s.settle()
+	}
+	return nil
+}
+
+// syncIndex makes durable what has been written of the indexes of the active segment, so that
+// recovery can begin there.
+func (s *segment) syncIndex() (synced bool, err error) {
+	s.mu.Lock()
+	nOffset, nTime := s.index.nOffset, s.index.nTime
+	done := nOffset == s.index.nOffsetSynced && nTime == s.index.nTimeSynced
+	s.mu.Unlock()
+	if done {
+		return false, nil
+	}
+	for suffix, n := range map[string]int{indexSuffix: nOffset, timeIndexSuffix: nTime} {
+		if n == 0 {
+			continue
+		}
+		if err := s.log.syncFile(offsetName(s.base, suffix)); err != nil {
+			s.distrust(err)
+			return false, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.index.nOffsetSynced, s.index.nTimeSynced = nOffset, nTime
+	return true, nil
 }

@@ -43,6 +43,9 @@ type Log struct {
 	// maint is held, by sending, by the one goroutine that changes files other than the end of the
 	// active segment.
 	maint chan struct{}
+	// Guarded by maint:
+	renamed      bool  // side files have got their names, which no sync has covered
+	durableStart int64 // up to where the log start in the recovery points is durable for sure
 
 	mu         sync.Mutex
 	stopped    bool // the directory is closing: no more appends

@@ -257,7 +257,7 @@ func (s *segment) distrust(why error) {
 		return
 	}
 	s.log.dir.metrics.indexRebuilds.Inc()
-	s.log.dir.logger.Warn("offset index does not fit the data; it is made anew", "segment", s.path(indexSuffix), "reason", why)
+	s.log.dir.logger.Warn("index cannot be relied upon; it is made anew", "segment", s.path(indexSuffix), "reason", why)
 	s.log.broken.Store(true)
 	s.log.dir.checkpoints.note(s.log)
 }

@@ -15,10 +15,11 @@ const progressEvery = 5 * time.Second
 
 // recoveryProgress counts, for the log lines of a long recovery.
 type recoveryProgress struct {
-	total int
-	began time.Time
-	logs  atomic.Int64
-	bytes atomic.Int64
+	total   int
+	began   time.Time
+	logs    atomic.Int64
+	scanned atomic.Int64 // logs that were not opened as a clean stop has left them
+	bytes   atomic.Int64
 }
 
 // Recover opens every log that the directory holds, several at once. It is called once, before Run.
@@ -46,7 +47,7 @@ func (d *Directory) Recover(ctx context.Context) error {
 		return fmt.Errorf("recover %s: %w", d.path, err)
 	}
 	d.findMissing(aside)
-	if !d.clean {
+	if !d.clean || p.scanned.Load() > 0 {
 		if err := d.checkpoints.save(true); err != nil { // which syncs the data directory, too
 			return fmt.Errorf("recover %s: write recovery points: %w", d.path, err)
 		}
@@ -122,6 +123,9 @@ func (d *Directory) recoverLog(name string, p *recoveryProgress) {
 	p.bytes.Add(r.scanned)
 	d.metrics.recoveryScanned.Add(float64(r.scanned))
 	if !opened {
+		if err != nil {
+			d.logger.Error("what a log has left cannot be removed", "directory", l.dirPath(), "error", err)
+		}
 		return
 	}
 	if err != nil {
@@ -131,6 +135,9 @@ func (d *Directory) recoverLog(name string, p *recoveryProgress) {
 		r.how = recoveredOffline
 		d.logger.Error("log is offline: it could not be recovered; restore its files from a replica or a backup, or move its directory away to begin it empty",
 			"log", name, "directory", l.dirPath(), "error", err, "readable_to", l.End())
+	}
+	if r.how != recoveredClean {
+		p.scanned.Add(1)
 	}
 	d.metrics.recovered.WithLabelValues(r.how).Inc()
 	d.register(l)

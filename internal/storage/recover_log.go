@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -29,6 +30,7 @@ type recovery struct {
 
 	files     []segmentFiles // oldest first
 	snapshots []int64
+	above     []int64 // of these, those above the recovery point
 	hasEpochs bool
 	changed   bool // names in the directory have changed, or data was made durable
 	how       string
@@ -55,13 +57,19 @@ func (r *recovery) run(clean bool) (bool, error) {
 	}
 	if clean && r.known && r.matches() {
 		r.how = recoveredClean
-		return true, r.openClean()
+		if err := r.openClean(); err != nil {
+			return true, err
+		}
+	} else {
+		r.how = recoveredScanned
+		if err := r.scan(); err != nil {
+			return true, err
+		}
+		if err := l.tidy(); err != nil {
+			return true, err
+		}
 	}
-	r.how = recoveredScanned
-	if err := r.scan(); err != nil {
-		return true, err
-	}
-	return true, l.tidy()
+	return true, l.dropBelowStart(deletedByStart)
 }
 
 // list reads the log's directory and removes what is not finished or was on its way out.
@@ -123,15 +131,21 @@ func (r *recovery) identify() (bool, error) {
 		l.id.TopicID, err = DecodePartitionMetadata(p)
 	}
 	if err == nil {
-		r.known = r.known && r.entry.id.TopicID == l.id.TopicID // else the entry is an older log's of this name
+		if r.known && r.entry.id.TopicID != l.id.TopicID { // it is an older log's of this name
+			r.known, r.entry = false, checkpointEntry{}
+		}
 		return true, nil
 	}
-	if !r.known && len(r.files) == 0 {
+	switch {
+	case !r.known && len(r.files) == 0:
 		return false, l.dir.fs.RemoveAll(l.dirPath())
+	case !r.known: // nothing in it was ever flushed; but if people have been at the files, let them look
+		l.dir.logger.Warn("a log without partition.metadata is set aside", "log", l.id.String(), "error", err)
+		path := filepath.Join(l.dir.path, asideName(l.id, strayDirSuffix))
+		l.dir.janitor.add(l.dir.strayDelay, true, path)
+		return false, l.dir.fs.Rename(l.dirPath(), path)
 	}
-	if r.known {
-		l.id.TopicID = r.entry.id.TopicID
-	}
+	l.id.TopicID = r.entry.id.TopicID
 	l.dir.logger.Warn("partition.metadata is missing or damaged; it is written anew", "log", l.id.String(), "error", err)
 	r.changed = true
 	return true, replaceFile(l.dir.fs, l.file(partitionName), encodePartitionMetadata(l.id.TopicID))
@@ -192,9 +206,10 @@ func (r *recovery) openClean() error {
 func (r *recovery) believed(f segmentFiles, end int64) *segment {
 	s := newSegment(r.log, f.base)
 	s.size, s.end, s.synced = f.size, end, f.size
+	nOffset, nTime := int(f.index/offsetEntrySize), int(f.timeIndex/timeEntrySize)
 	s.index = index{
 		maxTime: timeEntry{ts: record.NoTimestamp}, lastTime: record.NoTimestamp,
-		nOffset: int(f.index / offsetEntrySize), nTime: int(f.timeIndex / timeEntrySize),
+		nOffset: nOffset, nTime: nTime, nOffsetSynced: nOffset, nTimeSynced: nTime, nOffsetDurable: nOffset, nTimeDurable: nTime,
 	}
 	return s
 }
@@ -212,6 +227,7 @@ func (r *recovery) opened(to point) {
 	l.bound.Store(l.start.Load())
 	l.durable = to
 	l.recovery = to
+	l.durableStart = l.start.Load()
 	epochs := trimEpochs(r.epochs, l.start.Load())
 	l.epochs.Store(&epochs)
 }

@@ -4,45 +4,81 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/chronik-stream/chronik/internal/invariant"
 	"github.com/chronik-stream/chronik/internal/record"
 	"github.com/chronik-stream/chronik/internal/vfs"
 )
 
-// scan opens a log whose last stop was not clean.
+// errDropping: segments below the start of the log are missing among those that are left.
+var errDropping = errors.New("retention was about to remove segments")
+
+// scan opens a log whose last stop was not clean. Segments that lie below the start, because the
+// stop came before they were removed, are gone through like the others if they are all there:
+// the producer state may depend on them. If some have gone already, the producer state behind them
+// was written before, and the rest goes first.
 func (r *recovery) scan() error {
 	l := r.log
-	start := int64(0)
-	if r.known {
-		start = r.entry.start
+	start := r.entry.start // 0 for a log that is newer than the recovery points
+	if l.dir.distrust && len(r.files) > 0 {
+		start = r.files[0].base
 	}
-	if len(r.files) > 0 {
-		start = max(start, r.files[0].base)
-	}
-	for len(r.files) > 1 && r.files[1].base <= start { // retention was about to remove it
+	l.start.Store(start)
+	for r.known && len(r.files) > 1 && r.files[1].base <= min(start, r.entry.point.base) { // passed over by the recovery point, too
 		r.drop(r.files[0])
 		r.files = r.files[1:]
 	}
-	l.start.Store(start)
-	first, from, err := r.begin(start)
+	err := r.scanAll(start)
+	if errors.Is(err, errDropping) {
+		for len(r.files) > 1 && r.files[1].base <= start {
+			r.drop(r.files[0])
+			r.files = r.files[1:]
+		}
+		if !slices.Contains(r.snapshots, r.files[0].base) { // it had not begun: what is missing was not flushed, nor was what follows
+			for _, f := range r.files {
+				r.drop(f)
+			}
+			r.files = nil
+		}
+		for _, s := range *l.segments.Load() {
+			s.retire()
+		}
+		l.sealed, l.snapshots, r.epochs, l.epochsCut, r.above = nil, nil, nil, false, nil
+		err = r.scanAll(start)
+	}
 	if err != nil {
 		return r.partly(err)
 	}
-	if len(r.files) == 0 {
-		for _, at := range r.snapshots {
-			r.remove(offsetName(at, snapshotSuffix))
+	return nil
+}
+
+// scanAll does one pass over the log.
+func (r *recovery) scanAll(start int64) error {
+	first, from, err := r.begin(start)
+	if err == nil && r.entry.snapshot && !slices.Contains(r.snapshots, r.entry.producers) && len(r.files) > 1 && r.files[1].base <= start {
+		err = errDropping
+	}
+	if err != nil {
+		return err
+	}
+	if len(r.files) > 0 && r.files[0].base > start { // the first segment was not flushed, and is gone
+		if err := r.cut(0, segmentFiles{base: start}, fmt.Errorf("%w: the first segment is missing", record.ErrCorrupt)); err != nil {
+			return err
 		}
-		l.beginAt(start)
-		l.epochsCut = r.hasEpochs
+	}
+	if len(r.files) == 0 {
+		r.above = r.snapshots
+		r.log.beginAt(start)
+		r.log.epochsCut = r.hasEpochs
 		return r.finish(start)
 	}
 	if err := r.prepare(first, from); err != nil {
-		return r.partly(err)
+		return err
 	}
-	end, err := r.scanFrom(first, from)
+	end, err := r.scanFrom(first, from, start)
 	if err != nil {
-		return r.partly(err)
+		return err
 	}
 	return r.finish(end)
 }
@@ -54,8 +90,11 @@ func (r *recovery) begin(start int64) (int, point, error) {
 		none = point{offset: r.files[0].base, base: r.files[0].base}
 	}
 	p := r.entry.point
-	if !r.known || p.offset <= start && p.pos == 0 {
+	if !r.known || p.offset <= start && p.pos == 0 && len(r.files) > 0 && p.base == r.files[0].base {
 		return 0, none, nil
+	}
+	if p.offset > start && len(r.files) > 0 && r.files[0].base > start {
+		return 0, p, r.lost(segmentFiles{base: start}, errors.New("the first segment is missing"))
 	}
 	for i, f := range r.files {
 		if f.base != p.base {
@@ -67,6 +106,9 @@ func (r *recovery) begin(start int64) (int, point, error) {
 		return i, p, nil
 	}
 	if p.offset <= start {
+		if len(r.files) > 1 && r.files[1].base <= start {
+			return 0, none, errDropping
+		}
 		return 0, none, nil
 	}
 	return 0, p, r.lost(segmentFiles{base: p.base}, errors.New("the file is missing"))
@@ -96,7 +138,7 @@ func (r *recovery) prepare(first int, from point) error {
 	l.setSegments(all)
 	for _, at := range r.snapshots { // above the recovery point they may tell of batches that are lost
 		if at > from.offset {
-			r.remove(offsetName(at, snapshotSuffix))
+			r.above = append(r.above, at)
 		} else {
 			l.snapshots = append(l.snapshots, at)
 		}
@@ -107,6 +149,7 @@ func (r *recovery) prepare(first int, from point) error {
 	}
 	s := all[first]
 	s.size, s.end = from.pos, from.offset
+	s.index.nOffset, s.index.nTime = min(s.index.nOffset, r.entry.nOffset), min(s.index.nTime, r.entry.nTime)
 	h, err := s.acquire()
 	if err != nil {
 		return s.openFailed(err)
@@ -123,15 +166,19 @@ func (r *recovery) prepare(first int, from point) error {
 }
 
 // scanFrom reads what lies above the recovery point and returns the end of the log.
-func (r *recovery) scanFrom(first int, from point) (int64, error) {
+func (r *recovery) scanFrom(first int, from point, start int64) (int64, error) {
 	l := r.log
 	end := from.offset
 	for i := first; i < len(r.files); i++ {
 		f := r.files[i]
 		pos := int64(0)
+		r.changed = r.changed || i > first || from.pos == 0 // its name need not be durable
 		if i == first {
 			pos = from.pos
 		} else {
+			if f.base != end && f.base <= start {
+				return end, errDropping
+			}
 			if f.base != end {
 				return end, r.cut(i, f, fmt.Errorf("%w: the segment begins at offset %d, the log before it ends at %d", record.ErrCorrupt, f.base, end))
 			}
@@ -161,12 +208,16 @@ func (r *recovery) scanSegment(s *segment, f segmentFiles, pos, end int64) (int6
 		return end, nil, s.openFailed(err)
 	}
 	defer h.release()
+	intact := int64(-1)
+	if r.strict {
+		intact = scanIntact(h, pos, f.size)
+	}
+	// What the dead process has written, or cut off, may be in memory alone; and if a flush of its
+	// failed, memory may hold what the disk does not, and another flush would not tell.
+	if err := h.Datasync(); err != nil {
+		return end, nil, fmt.Errorf("flush %s: %w", f.name(), err)
+	}
 	if f.size > pos {
-		// What the dead process has written may be in memory alone; and if a flush of its failed,
-		// memory may hold what the disk does not, and another flush would not tell.
-		if err := h.Datasync(); err != nil {
-			return end, nil, fmt.Errorf("flush %s: %w", f.name(), err)
-		}
 		if err := vfs.DropCache(h.File, pos, f.size-pos); err != nil {
 			return end, nil, fmt.Errorf("read back %s: %w", f.name(), err)
 		}
@@ -190,6 +241,9 @@ func (r *recovery) scanSegment(s *segment, f segmentFiles, pos, end int64) (int6
 			if !notBatch(err) {
 				return end, nil, s.log.readFailed(s.path(logSuffix), err)
 			}
+			if w.pos < intact { // it was good before it was read from the device: a flush has failed
+				r.strict = false
+			}
 			return end, err, r.cutSegment(s, h, f, w.pos, end, err)
 		}
 		s.entered(b.header, b.size, interval)
@@ -201,6 +255,17 @@ func (r *recovery) scanSegment(s *segment, f segmentFiles, pos, end int64) (int6
 			}
 		}
 		end = next
+	}
+}
+
+// scanIntact returns up to where the batches of a file from pos on are intact.
+func scanIntact(f io.ReaderAt, pos, size int64) int64 {
+	w := newScanner(f, pos, size, true)
+	defer w.close()
+	for {
+		if _, err := w.next(); err != nil {
+			return w.pos
+		}
 	}
 }
 
@@ -268,6 +333,9 @@ func (r *recovery) drop(f segmentFiles) {
 // finish makes the recovered log ready; it ends at end.
 func (r *recovery) finish(end int64) error {
 	l := r.log
+	for _, at := range r.above {
+		r.remove(offsetName(at, snapshotSuffix))
+	}
 	start := l.start.Load()
 	if end < start { // the start was raised into records that were not flushed
 		for _, f := range r.files {
@@ -293,6 +361,7 @@ func (r *recovery) finish(end int64) error {
 	if len(l.sealed) > 0 || l.epochsCut || len(r.epochs) > 0 && r.epochs[len(r.epochs)-1].Epoch > l.savedEpoch {
 		l.recovery = from // until tidy has written what is missing
 	}
+	l.newLog, l.filesMade = true, 1 // the first flush makes sure of the names, too
 	if !r.changed {
 		return nil
 	}

@@ -35,6 +35,7 @@ func (s *segment) reindex(f io.ReaderAt) error {
 	size, end := s.size, s.end
 	offsets, times := slices.Clone(s.index.offsets), slices.Clone(s.index.times)
 	nOffset, nTime := s.index.nOffset, s.index.nTime
+	nOffsetDurable, nTimeDurable := s.index.nOffsetDurable, s.index.nTimeDurable
 	s.mu.Unlock()
 
 	written, err := s.readIndexFiles(nOffset, nTime)
@@ -50,6 +51,8 @@ func (s *segment) reindex(f io.ReaderAt) error {
 	}
 	x.nOffset, x.nTime = min(nOffset, len(offsets)), min(nTime, len(times))
 	x.offsets, x.times = offsets[x.nOffset:], times[x.nTime:]
+	x.nOffsetDurable, x.nTimeDurable = min(nOffsetDurable, x.nOffset), min(nTimeDurable, x.nTime)
+	x.nOffsetSynced, x.nTimeSynced = x.nOffsetDurable, x.nTimeDurable
 	if n := len(times); n > 0 {
 		x.maxTime, x.lastTime = times[n-1], times[n-1].ts
 	}

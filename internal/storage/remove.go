@@ -141,31 +141,34 @@ func (d *Directory) setAside(l *Log, suffix string, keep time.Duration) error {
 }
 
 // dropSegments takes segments, which are out of the list already, out of use: their files are
-// renamed at once and unlinked later. The renames are durable when the directory has been synced.
+// renamed at once, in the order given, and unlinked later. The renames are durable when the
+// directory has been synced. After an error the rest stays, for the next start to drop: what is
+// left must have no holes.
 func (l *Log) dropSegments(segments []*segment, reason string) error {
-	var errs []error
 	for _, s := range segments {
 		size, _ := s.extent()
 		l.size.Add(-size)
 		s.retire()
-		var files []string
+	}
+	for _, s := range segments {
 		for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix} {
 			name := s.path(suffix)
-			switch err := l.dir.fs.Rename(name, name+deletedSuffix); {
-			case err == nil:
-				files = append(files, name+deletedSuffix)
-			case !errors.Is(err, fs.ErrNotExist):
-				errs = append(errs, err)
+			err := l.dir.fs.Rename(name, name+deletedSuffix)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
 			}
+			if err != nil {
+				return err
+			}
+			l.dir.janitor.add(l.Options().FileDeleteDelay, false, name+deletedSuffix)
 		}
-		l.dir.janitor.add(l.Options().FileDeleteDelay, false, files...)
 		l.dir.metrics.deleted.WithLabelValues(reason).Inc()
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
-// dropSnapshots removes the producer snapshots for which drop holds.
-func (l *Log) dropSnapshots(drop func(at int64) bool) {
+// dropSnapshots removes the producer snapshots for which drop holds, and tells whether there were any.
+func (l *Log) dropSnapshots(drop func(at int64) bool) bool {
 	l.mu.Lock()
 	var gone []int64
 	l.snapshots = slices.DeleteFunc(l.snapshots, func(at int64) bool {
@@ -179,4 +182,5 @@ func (l *Log) dropSnapshots(drop func(at int64) bool) {
 	for _, at := range gone {
 		_ = l.dir.fs.Remove(l.file(offsetName(at, snapshotSuffix)))
 	}
+	return len(gone) > 0
 }

@@ -45,6 +45,7 @@ func (l *Log) truncate(offset int64, fully bool) error {
 	}
 	if err == nil && startMoved {
 		err = l.dir.checkpoints.save(true)
+		l.durableStart = cut.start
 	}
 	if err != nil {
 		return l.fence("truncate", err)
@@ -195,15 +196,19 @@ func (l *Log) truncateFiles(cut *truncation) error {
 	if err := l.syncKept(cut); err != nil {
 		return err
 	}
-	l.dropSnapshots(func(at int64) bool { return cut.fresh || at > cut.offset })
 	l.mu.Lock()
 	all, made := cutEpochs(*l.epochs.Load(), cut.offset), l.filesMade
 	l.mu.Unlock()
 	if err := replaceFile(l.dir.fs, l.file(epochsName), encodeEpochs(all)); err != nil {
 		return err
 	}
-	if err := l.dir.fs.SyncDir(l.dirPath()); err != nil {
+	if err := l.syncNames(); err != nil {
 		return err
+	}
+	if l.dropSnapshots(func(at int64) bool { return cut.fresh || at > cut.offset }) {
+		if err := l.syncNames(); err != nil {
+			return err
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -310,12 +315,15 @@ func (l *Log) TrimBefore(offset int64) error {
 	if end := l.end.Load(); offset > end {
 		return &OutOfRangeError{Offset: offset, Start: l.start.Load(), End: end}
 	}
-	if !l.raiseStart(offset) {
+	l.raiseStart(offset)
+	start := l.start.Load()
+	if start <= l.durableStart {
 		return nil
 	}
 	if err := l.dir.checkpoints.save(true); err != nil {
 		return fmt.Errorf("%w: %s: make the log start %d durable: %w", ErrStorage, l.id, offset, err)
 	}
+	l.durableStart = start
 	return l.dropBelowStart(deletedByStart)
 }
 
@@ -327,14 +335,14 @@ func (l *Log) raiseStart(offset int64) bool {
 		return false
 	}
 	l.start.Store(offset)
-	epochs := trimEpochs(*l.epochs.Load(), offset)
-	l.epochs.Store(&epochs)
 	return true
 }
 
-// dropBelowStart drops the sealed segments that lie below the start, which is durable.
+// dropBelowStart drops the sealed segments, and the leader epochs, that lie below the start, which is durable.
 func (l *Log) dropBelowStart(reason string) error {
 	l.mu.Lock()
+	epochs := trimEpochs(*l.epochs.Load(), l.start.Load())
+	l.epochs.Store(&epochs)
 	segments := *l.segments.Load()
 	start := l.start.Load()
 	n := 0
