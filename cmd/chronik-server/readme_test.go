@@ -31,7 +31,7 @@ type block struct {
 	text       string
 }
 
-func readme(t *testing.T) (string, []block) {
+func readme(t *testing.T) []block {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(top, "README.md"))
 	if err != nil {
@@ -55,7 +55,7 @@ func readme(t *testing.T) (string, []block) {
 	if len(blocks) < 5 {
 		t.Fatalf("the README has %d blocks: is it read in the right way?", len(blocks))
 	}
-	return string(text), blocks
+	return blocks
 }
 
 // TestReadme runs every command block of the README, in order, against the nodes that its own
@@ -67,7 +67,7 @@ func TestReadme(t *testing.T) {
 	if _, err := exec.LookPath("sh"); err != nil {
 		t.Skip("the README's commands are written for sh, which is not here")
 	}
-	_, blocks := readme(t)
+	blocks := readme(t)
 	ports := freePorts(t)
 	file := filepath.Join(t.TempDir(), "readme.txtar")
 	writeFile(t, file, readmeScript(blocks, ports.replacer()))
@@ -122,7 +122,7 @@ func readmeScript(blocks []block, ports *strings.Replacer) string {
 			// In a directory of their own: a cluster's nodes find no data of an earlier block.
 			fmt.Fprintf(&script, "stopservers\nwait\nmkdir servers-%d\ncd servers-%d\n", b.line, b.line)
 			for i, command := range strings.Split(strings.TrimSpace(text), "\n") {
-				name := fmt.Sprintf("server-%d-%d", b.line, i)
+				name := fmt.Sprintf("server_%d_%d", b.line, i)
 				fmt.Fprintf(&script, "exec sh %s &%s&\n", file(name+".sh", "exec "+command+"\n"), name)
 			}
 			script.WriteString("cd $WORK\nready\n")

@@ -85,16 +85,17 @@ func (c *client) run(cmd *cobra.Command, endless bool, do func(ctx context.Conte
 		return err
 	}
 	c.cmd = cmd
-	if err := c.open(seeds, opts); err != nil {
-		return err
-	}
-	defer c.kgo.Close()
 	ctx := cmd.Context()
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	if err := c.reach(limited, seeds); err != nil {
+	living, err := c.reach(limited, seeds)
+	if err != nil {
 		return err
 	}
+	if err := c.open(living, opts); err != nil {
+		return err
+	}
+	defer c.kgo.Close()
 	if !endless {
 		ctx = limited
 	}
@@ -137,23 +138,51 @@ func softwareVersion(v string) string {
 	return clean
 }
 
-// reach dials the seeds, so that a wrong address is told as such and at once.
-func (c *client) reach(ctx context.Context, seeds []string) error {
+// reach dials the seeds and returns those that answer: the client library would try a dead one as
+// well, and a wrong address is to be told as such and at once.
+func (c *client) reach(ctx context.Context, seeds []string) ([]string, error) {
+	const grace = 200 * time.Millisecond // for the others, once one has answered
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		seed int
+		err  error
+	}
+	answers := make(chan answer, len(seeds))
+	for i, seed := range seeds {
+		go func() {
+			conn, err := (&net.Dialer{Timeout: min(c.timeout, 5*time.Second)}).DialContext(ctx, "tcp", seed)
+			if err == nil {
+				conn.Close()
+			}
+			answers <- answer{i, err}
+		}()
+	}
+	var living []string
 	var first error
-	for _, seed := range seeds {
-		conn, err := (&net.Dialer{Timeout: min(c.timeout, 5*time.Second)}).DialContext(ctx, "tcp", seed)
-		if err == nil {
-			conn.Close()
-			return nil
+	enough := make(<-chan time.Time)
+	for range seeds {
+		select {
+		case a := <-answers:
+			if a.err == nil {
+				living = append(living, seeds[a.seed])
+				enough = time.After(grace)
+			} else if first == nil {
+				first = a.err
+			}
+			continue
+		case <-enough:
 		}
-		if first == nil {
-			first = err
-		}
+		break
 	}
-	if c.cmd.Context().Err() != nil {
-		return c.cmd.Context().Err()
+	switch {
+	case len(living) > 0:
+		return living, nil
+	case c.cmd.Context().Err() != nil:
+		return nil, errors.New("interrupted")
+	default:
+		return nil, fmt.Errorf("cannot reach Kafka at %s: %w; start a node with 'chronik-server', or name another address with -b", strings.Join(seeds, ","), cause(first))
 	}
-	return fmt.Errorf("cannot reach Kafka at %s: %w; start a node with 'chronik-server', or name another address with -b", strings.Join(seeds, ","), cause(first))
 }
 
 // cause strips what net puts before the reason.
@@ -169,6 +198,7 @@ func cause(err error) error {
 func (c *client) explain(err error) error {
 	var coded *exitError
 	var ke *kerr.Error
+	var shards *kadm.ShardErrors
 	switch {
 	case err == nil || errors.Is(err, errReported) || errors.As(err, &coded):
 		return err
@@ -176,11 +206,21 @@ func (c *client) explain(err error) error {
 		return errors.New("interrupted")
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no answer within %v; is the cluster without a leader? 'chronik-server cluster status' tells, --timeout waits longer", c.timeout)
+	case errors.As(err, &shards) && len(shards.Errs) > 0:
+		return c.explain(shards.Errs[0].Err)
 	case errors.As(err, &ke):
-		return errors.New(kafkaError(ke, ""))
+		return errors.New(kafkaError(ke, "") + remedies[ke])
 	default:
 		return err
 	}
+}
+
+// remedies say what to do about errors of the broker that do not tell it themselves.
+var remedies = map[*kerr.Error]string{
+	kerr.CoordinatorNotAvailable:   "; the group's offsets live on a node that is not there: 'chronik-server cluster status' tells which",
+	kerr.CoordinatorLoadInProgress: "; the node that keeps the group's offsets has just started: try again",
+	kerr.LeaderNotAvailable:        "; 'chronik-server cluster status' tells which node is missing",
+	kerr.NotController:             "; the cluster has no leader at the moment: 'chronik-server cluster status' tells more",
 }
 
 // kafkaError words an error of the broker: its own message if it sent one, else the code's.

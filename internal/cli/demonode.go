@@ -87,6 +87,7 @@ func demoNodes(binary, dir string, ports []int, environ []string) []*demoNode {
 		n.args = []string{
 			"--node-id", strconv.Itoa(int(n.id)), "--kafka-port", strconv.Itoa(ports[3*i]), "--bind-addr", "127.0.0.1", "--advertised-addr", "localhost",
 			"--admin-addr", loopback(2), "--data-dir", filepath.Join(dir, fmt.Sprintf("node-%d", n.id)),
+			"-o", "group.initial.rebalance.delay.ms=100", // nobody watches a group wait three seconds for more members
 			"raft-cluster", "--raft-addr", loopback(1), "--peers", strings.Join(peers, ","),
 		}
 	}
@@ -103,7 +104,7 @@ func (n *demoNode) start() error {
 	}
 	defer log.Close()
 	cmd := exec.Command(n.binary, n.args...)
-	cmd.Env = n.environ
+	cmd.Env, cmd.SysProcAttr = n.environ, dieWithParent()
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("cannot start node %d: %w", n.id, err)

@@ -62,6 +62,9 @@ func (c *client) partly(err error, what string) error {
 		return err
 	}
 	for _, s := range shards.Errs {
+		if s.Broker.NodeID < 0 {
+			continue // nobody to ask; what that leaves out is for the caller to say
+		}
 		c.noteln("chronik-server: node %d did not %s: %s; what it has is missing here", s.Broker.NodeID, what, kafkaError(s.Err, ""))
 	}
 	return nil
@@ -124,7 +127,7 @@ func (c *client) groupDescribe() *cobra.Command {
 					known, _ := listGroupNames(ctx, c.adm)
 					return notFoundf("there is no group %q%s", name, suggest(name, known))
 				case l.Error() != nil:
-					return fmt.Errorf("cannot describe group %s: %s", name, kafkaError(l.Error(), ""))
+					return fmt.Errorf("cannot describe group %s: %w", name, c.explain(l.Error()))
 				}
 				list = append(list, describeGroup(l))
 			}

@@ -14,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"golang.org/x/term"
+
+	"github.com/chronik-stream/chronik/internal/metadata"
 )
 
 func (g *globals) topic() *cobra.Command {
@@ -82,7 +84,7 @@ func (c *client) createTopics(ctx context.Context, names []string, partitions in
 		}
 		switch {
 		case err == nil:
-			row := topicRow{Name: name, ID: a.ID.String(), Partitions: int(a.NumPartitions), ReplicationFactor: int(a.ReplicationFactor)}
+			row := topicRow{Name: name, ID: metadata.FormatID(metadata.ID(a.ID)), Partitions: int(a.NumPartitions), ReplicationFactor: int(a.ReplicationFactor)}
 			rows = append(rows, row)
 			t.line("created %s: %s, replication factor %d", name, plural(a.NumPartitions, "partition"), a.ReplicationFactor)
 		case ifNotExists && errors.Is(err, kerr.TopicAlreadyExists):
@@ -156,7 +158,7 @@ func (c *client) topicList() *cobra.Command {
 
 func describeRow(t kadm.TopicDetail) topicRow {
 	return topicRow{
-		Name: t.Topic, ID: t.ID.String(), Partitions: len(t.Partitions), ReplicationFactor: t.Partitions.NumReplicas(), Internal: t.IsInternal,
+		Name: t.Topic, ID: metadata.FormatID(metadata.ID(t.ID)), Partitions: len(t.Partitions), ReplicationFactor: t.Partitions.NumReplicas(), Internal: t.IsInternal,
 	}
 }
 

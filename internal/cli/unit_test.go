@@ -2,7 +2,11 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -139,5 +143,27 @@ func TestDemoPartitionContent(t *testing.T) {
 			}
 			seen[v] = true
 		}
+	}
+}
+
+// A node that ends by itself makes the demo fail with its last words, and leaves its log to look at.
+func TestDemoFailsWithANode(t *testing.T) {
+	binary, err := exec.LookPath("false")
+	if err != nil {
+		t.Skip("there is no program that only fails")
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	var out bytes.Buffer
+	d := &demo{program: &Program{Version: "test"}, binary: binary, out: &out, began: time.Now()}
+	if err := d.run(t.Context(), false); !errors.Is(err, errReported) {
+		t.Errorf("it returns %v", err)
+	}
+	for _, want := range []string{"FAIL after ", "node 1 ended by itself (exit status 1)", "data and logs of the nodes are left in " + d.dir} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in:\n%s", want, &out)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(d.dir, "node-1.log")); err != nil {
+		t.Error(err)
 	}
 }

@@ -25,7 +25,6 @@ type Settings struct {
 	RaftElectionTimeout     time.Duration // raft.election.timeout.ms
 	RaftLeaderLeaseTimeout  time.Duration // raft.leader.lease.timeout.ms
 	RaftCommitTimeout       time.Duration // raft.commit.timeout.ms
-	RaftMaxAppendEntries    int32         // raft.max.append.entries
 	RaftSnapshotThreshold   int64         // raft.snapshot.threshold, entries
 	RaftSnapshotInterval    time.Duration // raft.snapshot.interval.ms
 	RaftTrailingLogs        int64         // raft.trailing.logs, entries

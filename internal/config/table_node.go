@@ -95,11 +95,6 @@ func clusterProperties() []Property {
 			field: func(s *Settings) any { return &s.RaftCommitTimeout },
 		},
 		{
-			Name: "raft.max.append.entries", Type: Int, Default: "64", Limit: between(1, 1024), Own: true,
-			Doc:   "How many entries of the metadata log go in one AppendEntries call at most.",
-			field: func(s *Settings) any { return &s.RaftMaxAppendEntries },
-		},
-		{
 			Name: "raft.snapshot.threshold", Type: Long, Default: "8192", Limit: atLeast(1), Own: true,
 			Doc:   "After how many entries since the last one a snapshot of the metadata is written.",
 			field: func(s *Settings) any { return &s.RaftSnapshotThreshold },
