@@ -78,7 +78,7 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("admin: cannot listen on %s: %w; is another node running there? give --admin-addr another address", o.Addr, err)
+		return nil, fmt.Errorf("the admin port cannot be bound at %s: %w; stop what uses it, or give another --admin-addr", o.Addr, err)
 	}
 	s.http = &http.Server{
 		Handler:           handler(o),

@@ -121,6 +121,8 @@ func TestDumpDamage(t *testing.T) {
 	if _, out, _ := runHere("dump-log", flipped); !strings.Contains(out, "batch base=2") {
 		t.Errorf("the batch behind the damage is missing: %s", out)
 	}
+	write(t, filepath.Join("new-0", "partition.metadata"))
+	golden(t, 0, "empty dir=new-0\n", "dump-log", "new-0")
 	write(t, filepath.Join("empty-0", "leader-epoch-checkpoint"))
 	for path, want := range map[string]string{"nowhere": "cannot read nowhere", "empty-0": "there is no segment (*.log) in empty-0"} {
 		if code, _, log := runHere("dump-log", path); code != exitFailed || !strings.Contains(log, want) {

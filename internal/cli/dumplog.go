@@ -183,10 +183,15 @@ func (d *dump) path(path string, from int64) error {
 		d.offsets = true
 	}
 	var segments []string
+	partition := false
 	for _, f := range list {
+		partition = partition || f.Name == "partition.metadata"
 		if strings.HasSuffix(f.Name, ".log") && !f.IsDir {
 			segments = append(segments, filepath.Join(path, f.Name))
 		}
+	}
+	if len(segments) == 0 && partition {
+		return d.show(item{kind: "empty", fields: []field{{"dir", path}}}) // nothing was ever written to it
 	}
 	if len(segments) == 0 {
 		return fmt.Errorf("there is no segment (*.log) in %s: name a partition's directory, as chronik-data/node-1/orders-0; --raft reads the metadata log", path)

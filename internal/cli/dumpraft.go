@@ -185,7 +185,10 @@ func metadataRecord(rec *metadata.Record) item {
 	case *metadatav1.Record_CommandResult:
 		r := k.CommandResult
 		i.kind, i.fields = "command-result", []field{
-			{"node", r.GetRequestId().GetNode()}, {"sequence", r.GetRequestId().GetSequence()}, {"code", r.GetAnswer().GetCode()}, {"index", r.GetIndex()},
+			{"node", r.GetRequestId().GetNode()}, {"sequence", r.GetRequestId().GetSequence()}, {"code", r.GetAnswer().GetCode()},
+		}
+		if r.GetIndex() != 0 { // in a snapshot; in the log it is that of the record's own entry
+			i.fields = append(i.fields, field{"index", r.GetIndex()})
 		}
 	default:
 		i.kind, i.fields = "unknown", []field{{"type", fmt.Sprintf("%T", k)}}

@@ -15,7 +15,7 @@ import (
 const envPrefix = "CHRONIK_"
 
 // notProperties are the environment variables of the command line itself.
-var notProperties = []string{"CHRONIK_CONFIG", "CHRONIK_BOOTSTRAP_SERVER", "CHRONIK_FORMAT"}
+var notProperties = []string{"CHRONIK_CONFIG", "CHRONIK_BOOTSTRAP_SERVER"}
 
 // serviceLink matches what Kubernetes puts into the environment of every container beside a
 // Service whose name begins with "chronik". It is none of ours, and not an error.
