@@ -31,6 +31,7 @@ type fetchSet struct {
 	ready   []*fetchPart              // of a session: the parts to look at
 	epoch   int32                     // of a session: the next request's
 	chosen  []*fetchPart              // what the response will hold
+	timer   *time.Timer               // of the request that waits; made with the first
 	scratch []*fetchPart
 
 	mu         sync.Mutex
@@ -60,7 +61,7 @@ type fetchWait struct {
 	s     *session
 	slot  *listener.Slot
 	until time.Time
-	timer *time.Timer
+	timed bool  // the set's timer runs for it
 	need  int64 // bytes that must come before it is worth looking; guarded by the set's mu
 	woken bool  // somebody is on the way to look; guarded by the set's mu
 }
@@ -163,8 +164,8 @@ func (set *fetchSet) respond(w *fetchWait, flush bool) {
 	encodeFetch(set.b, w.slot, &w.fetchCall, set.chosen)
 	set.settleSession()
 	slot, client := w.slot, w.s.client
-	if w.timer != nil {
-		w.timer.Stop()
+	if w.timed {
+		set.timer.Stop()
 		w.s.endWait(set)
 	}
 	set.unsubscribeParts()
@@ -228,9 +229,10 @@ func (set *fetchSet) beginWait(w *fetchWait) (again bool) {
 	for _, f := range set.chosen {
 		f.release()
 	}
-	if w.timer == nil {
+	if !w.timed {
+		w.timed = true
 		w.s.beginWait(set)
-		w.timer = time.AfterFunc(max(time.Until(w.until), 0), set.expire)
+		set.startTimer(max(time.Until(w.until), 0))
 	}
 	if set.id != 0 || set.subscribed {
 		return false
@@ -243,6 +245,15 @@ func (set *fetchSet) beginWait(w *fetchWait) (again bool) {
 		}
 	}
 	return true
+}
+
+// startTimer starts the set's only timer.
+func (set *fetchSet) startTimer(d time.Duration) {
+	if set.timer == nil {
+		set.timer = time.AfterFunc(d, set.expire)
+		return
+	}
+	set.timer.Reset(d)
 }
 
 func (set *fetchSet) unsubscribeParts() {

@@ -46,13 +46,16 @@ func newMetrics(r prometheus.Registerer, rows []row) *metrics {
 
 // done counts a request whose response is complete.
 func (m *metrics) done(key int16, start time.Time, bytes int) {
-	m.answered(key, time.Since(start).Seconds(), bytes)
+	m.answered(key, time.Since(start).Seconds(), 1, bytes)
 }
 
-func (m *metrics) answered(key int16, seconds float64, bytes int) {
+// answered counts n requests that took the same time and whose responses have bytes together.
+func (m *metrics) answered(key int16, seconds float64, n, bytes int) {
 	a := &m.apis[key]
-	a.requests.Inc()
-	a.seconds.Observe(seconds)
+	a.requests.Add(float64(n))
+	for range n {
+		a.seconds.Observe(seconds)
+	}
 	a.out.Add(float64(bytes))
 }
 

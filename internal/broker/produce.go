@@ -280,9 +280,9 @@ func (s *session) settleProduce() {
 	}
 	p.g = 0
 	p.elapsed = time.Since(p.requests[0].start).Seconds() // they came in one read
+	s.answerProduce(p.requests[:p.n])
 	for i := range p.requests[:p.n] {
 		r := &p.requests[i]
-		s.answerProduce(r)
 		r.body.Forget()
 		if len(r.results) > maxPending {
 			r.results, r.targets = nil, nil

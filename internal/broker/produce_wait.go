@@ -9,24 +9,34 @@ import (
 	"github.com/chronik-stream/chronik/internal/wire"
 )
 
-// answerProduce writes the response of a request, or promises it.
-func (s *session) answerProduce(r *produceRequest) {
-	if r.body.Acks == acksNone {
-		s.b.m.answered(produceKey, s.producing.elapsed, 0)
-		if r.refused != nil {
-			s.client.Close(r.refused) // the only way to tell: there is no response
+// answerProduce answers the pending requests in their order: at once, or in slots that wait. Requests
+// that follow each other and wait alike share a slot and a wait.
+func (s *session) answerProduce(requests []produceRequest) {
+	for i := 0; i < len(requests); {
+		r := &requests[i]
+		switch {
+		case r.body.Acks == acksNone:
+			s.b.m.answered(produceKey, s.producing.elapsed, 1, 0)
+			if r.refused != nil {
+				s.client.Close(r.refused) // the only way to tell: there is no response
+			}
+			i++
+		case s.acknowledged(r):
+			out := s.client.Out()
+			n := len(out)
+			out = r.encode(out)
+			s.client.SetOut(out)
+			s.b.m.answered(produceKey, s.producing.elapsed, 1, len(out)-n)
+			i++
+		default:
+			n := 1
+			for i+n < len(requests) && requests[i+n].waitsLike(r) {
+				n++
+			}
+			s.promise(requests[i : i+n])
+			i += n
 		}
-		return
 	}
-	if s.acknowledged(r) {
-		out := s.client.Out()
-		n := len(out)
-		out = r.encode(out)
-		s.client.SetOut(out)
-		s.b.m.answered(produceKey, s.producing.elapsed, len(out)-n)
-		return
-	}
-	s.promise(r)
 }
 
 func (r *produceRequest) encode(dst []byte) []byte {
@@ -48,60 +58,97 @@ func (s *session) acknowledged(r *produceRequest) bool {
 	return true
 }
 
-// produceWait is a produce response that waits for its partitions. It stands encoded in its
-// slot, as a success; a partition that fails is patched. Its mutex is never held while
-// another lock is taken or anything is written.
+// waitsLike reports whether two requests can share a wait.
+func (r *produceRequest) waitsLike(o *produceRequest) bool {
+	return r.body.Acks == o.body.Acks && r.body.TimeoutMillis == o.body.TimeoutMillis
+}
+
+// produceWait is the responses of requests that came together and wait for their partitions. They
+// stand encoded in a slot, as successes; a partition that fails is patched. Its mutex is never held
+// while another lock is taken or anything is written.
 type produceWait struct {
-	b       *Broker
-	slot    *listener.Slot
-	version int16
-	start   time.Time
-	timer   *time.Timer
+	s     *session
+	slot  *listener.Slot
+	start time.Time
+	n     int // requests
+	timer *time.Timer
 
 	mu      sync.Mutex
 	left    int // partitions that are not decided, and one while the reader registers
 	ended   bool
 	entries []waitEntry
+	patches []patch
 }
 
-// waitEntry is one partition of a waiting response.
+// waitEntry is one partition that is waited for.
 type waitEntry struct {
 	partition *replica.Partition
 	offset    int64
-	at        int // of the partition's result in the slot's bytes
 	decided   bool
 	code      int16
 }
 
-// promise puts the response in a slot, to be written when its partitions are acknowledged.
-func (s *session) promise(r *produceRequest) {
-	w := &produceWait{b: s.b, slot: s.client.Defer(), version: r.body.Version, start: r.start}
-	w.slot.Buf = r.encode(w.slot.Buf)
-	w.left = len(r.targets) + 1
-	w.entries = make([]waitEntry, len(r.targets))
-	for i, t := range r.targets {
-		w.entries[i] = waitEntry{partition: t.partition, offset: t.offset, at: r.results[t.position].At}
+// patch is where a partition's result stands in the slot's bytes.
+type patch struct {
+	entry   int
+	at      int
+	version int16
+}
+
+// wait takes a wait that is over, or makes one.
+func (s *session) wait() *produceWait {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.waits); n > 0 {
+		w := s.waits[n-1]
+		s.waits = s.waits[:n-1]
+		return w
 	}
-	timeout := time.Duration(max(r.body.TimeoutMillis, 0)) * time.Millisecond
-	w.mu.Lock()
-	w.timer = time.AfterFunc(timeout, w.expire)
-	w.mu.Unlock()
-	all := r.body.Acks == acksAll
-	for i := range r.targets {
-		if t := &r.targets[i]; t.partition.Await(t.offset, all, w) {
-			w.Reached(t.partition, t.offset, nil)
+	w := &produceWait{s: s}
+	w.timer = time.AfterFunc(time.Hour, w.expire)
+	return w
+}
+
+// promise puts the responses in a slot, to be written when their partitions are acknowledged.
+func (s *session) promise(requests []produceRequest) {
+	w := s.wait()
+	first := &requests[0]
+	w.slot, w.start, w.n, w.ended = s.client.Defer(), first.start, len(requests), false
+	for i := range requests {
+		r := &requests[i]
+		w.slot.Buf = r.encode(w.slot.Buf)
+		for _, t := range r.targets {
+			w.patches = append(w.patches, patch{w.entry(t), r.results[t.position].At, r.body.Version})
 		}
 	}
-	w.release() // nothing is flushed here: the reader does that next
+	w.left = len(w.entries) + 1
+	w.timer.Reset(time.Duration(max(first.body.TimeoutMillis, 0)) * time.Millisecond)
+	for i := range w.entries {
+		e := &w.entries[i]
+		p, offset := e.partition, e.offset
+		if p.Await(offset, first.body.Acks == acksAll, w) {
+			w.Reached(p, offset, nil)
+		}
+	}
+	w.mu.Lock()
+	w.downLocked() // nothing is flushed here: the reader does that next
+}
+
+// entry returns the entry that waits for the target's partition, as far as the target.
+func (w *produceWait) entry(t target) int {
+	for i := len(w.entries) - 1; i >= 0 && i >= len(w.entries)-maxGroups; i-- {
+		if e := &w.entries[i]; e.partition == t.partition {
+			e.offset = max(e.offset, t.offset)
+			return i
+		}
+	}
+	w.entries = append(w.entries, waitEntry{partition: t.partition, offset: t.offset})
+	return len(w.entries) - 1
 }
 
 // Reached implements replica.Waiter.
 func (w *produceWait) Reached(p *replica.Partition, offset int64, err error) replica.Flusher {
 	w.mu.Lock()
-	if w.ended {
-		w.mu.Unlock()
-		return nil
-	}
 	for i := range w.entries {
 		e := &w.entries[i]
 		if e.partition == p && e.offset == offset && !e.decided {
@@ -112,13 +159,7 @@ func (w *produceWait) Reached(p *replica.Partition, offset int64, err error) rep
 	return w.downLocked()
 }
 
-// release ends the registration.
-func (w *produceWait) release() replica.Flusher {
-	w.mu.Lock()
-	return w.downLocked()
-}
-
-// downLocked counts down and completes the response with the last; it unlocks.
+// downLocked counts down and completes the responses with the last; it unlocks.
 func (w *produceWait) downLocked() replica.Flusher {
 	w.left--
 	if w.left > 0 || w.ended {
@@ -127,22 +168,39 @@ func (w *produceWait) downLocked() replica.Flusher {
 	}
 	w.ended = true
 	w.mu.Unlock()
-	w.timer.Stop()
-	return w.complete()
+	again := w.timer.Stop()
+	c := w.complete()
+	if again {
+		w.reuse()
+	}
+	return c
 }
 
 // complete patches what failed and marks the slot. Only who has set ended gets here.
 func (w *produceWait) complete() replica.Flusher {
-	for i := range w.entries {
-		if e := &w.entries[i]; e.code != codeNone {
-			wire.FailProduceResult(w.slot.Buf[e.at:], w.version, e.code)
-			w.b.m.error(produceKey, e.code)
+	for _, p := range w.patches {
+		if c := w.entries[p.entry].code; c != codeNone {
+			wire.FailProduceResult(w.slot.Buf[p.at:], p.version, c)
+			w.s.b.m.error(produceKey, c)
 		}
 	}
-	w.b.m.done(produceKey, w.start, len(w.slot.Buf))
+	w.s.b.m.answered(produceKey, time.Since(w.start).Seconds(), w.n, len(w.slot.Buf))
 	c := w.slot.Client()
 	w.slot.Done()
 	return c
+}
+
+// reuse gives a wait back to its session. One whose timer could not be stopped is not used again: a
+// partition, or the timer, may still have it in hand.
+func (w *produceWait) reuse() {
+	if cap(w.entries) > maxPending || cap(w.patches) > maxPending {
+		return
+	}
+	clear(w.entries)
+	w.slot, w.entries, w.patches = nil, w.entries[:0], w.patches[:0]
+	w.s.mu.Lock()
+	w.s.waits = append(w.s.waits, w)
+	w.s.mu.Unlock()
 }
 
 // expire answers REQUEST_TIMED_OUT for what is not decided: the records are in the log and may

@@ -32,6 +32,7 @@ type session struct {
 
 	mu      sync.Mutex
 	waiting map[*fetchSet]struct{} // fetches of this connection that wait
+	waits   []*produceWait         // that are over, to be used again
 }
 
 // Connect implements listener.Handler.

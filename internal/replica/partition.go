@@ -22,14 +22,13 @@ type Partition struct {
 	view atomic.Pointer[view]
 	hw   atomic.Int64
 
-	mu       sync.Mutex
-	want     want // what the newest image says
-	log      *storage.Log
-	failed   error        // why the log cannot be used, for good
-	waiters  []registered // in the order they came
-	subs     []*Subscription
-	appended int64 // bytes appended since the start, to tell readers how much there is
-	told     int64 // appended, when readers were last told
+	mu      sync.Mutex
+	want    want // what the newest image says
+	log     *storage.Log
+	failed  error        // why the log cannot be used, for good
+	waiters []registered // in the order they came
+	subs    []*Subscription
+	untold  []appended // what readers have not been told of
 }
 
 // view is what appends and reads need to know. It is replaced as a whole.
@@ -53,6 +52,9 @@ type want struct {
 	topic          *config.Topic
 	deleted        bool
 }
+
+// appended is an append: the offset after it, and its bytes.
+type appended struct{ end, bytes int64 }
 
 // registered is a waiter and what it waits for.
 type registered struct {
@@ -119,24 +121,35 @@ func (p *Partition) AppendLeader(batches []storage.Append, r *Round) error {
 	if err := v.log.Append(v.epoch, batches); err != nil {
 		return err
 	}
-	n := int64(0)
-	for i := range batches {
-		if a := &batches[i]; a.Err == nil && !a.Duplicate {
-			n += int64(len(a.Batch))
-		}
-	}
-	p.m.m.appendedBytes.Add(float64(n))
-	now := p.view.Load()
-	if now.err != nil || now.epoch != v.epoch {
+	a := sum(batches)
+	p.m.m.appendedBytes.Add(float64(a.bytes))
+	if now := p.view.Load(); now.err != nil {
+		return now.check(-1)
+	} else if now.epoch != v.epoch {
 		return ErrNotLeader
 	}
 	p.mu.Lock()
-	p.appended += n
+	if a.bytes > 0 {
+		p.untold = append(p.untold, a)
+	}
 	if v.caching {
 		p.advanceLocked(r)
+	} else {
+		p.tellReadableLocked(r) // the flush may have been quicker than we are
 	}
 	p.mu.Unlock()
 	return nil
+}
+
+// sum tells what batches were appended.
+func sum(batches []storage.Append) (a appended) {
+	for i := range batches {
+		if b := &batches[i]; b.Err == nil && !b.Duplicate {
+			a.bytes += int64(len(b.Batch))
+			a.end = NextOffset(b)
+		}
+	}
+	return a
 }
 
 // Acknowledged reports whether everything below target is, in the sense of Await.
@@ -234,9 +247,25 @@ func (p *Partition) advanceLocked(r *Round) {
 	if len(p.waiters) > 0 {
 		p.dueLocked(r, hw, flushed)
 	}
-	if hw > old {
-		p.tellLocked(r, p.appended-p.told)
-		p.told = p.appended
+	p.tellReadableLocked(r)
+}
+
+// tellReadableLocked tells readers of the appends that have come below the high watermark. An append is
+// noted after the log has it, so the watermark may pass it first; then it is told of here by the one who
+// notes it.
+func (p *Partition) tellReadableLocked(r *Round) {
+	hw, bytes := p.hw.Load(), int64(0)
+	kept := p.untold[:0]
+	for _, a := range p.untold {
+		if a.end <= hw {
+			bytes += a.bytes
+		} else {
+			kept = append(kept, a)
+		}
+	}
+	p.untold = kept
+	if bytes > 0 {
+		p.tellLocked(r, bytes)
 	}
 }
 
@@ -284,7 +313,7 @@ func (p *Partition) loseLocked(r *Round, err error) {
 	for _, w := range p.waiters {
 		r.due = append(r.due, due{w.w, p, w.target, err})
 	}
-	p.waiters = nil
+	p.waiters, p.untold = nil, nil
 	p.tellLocked(r, everything)
 }
 

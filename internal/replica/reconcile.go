@@ -333,6 +333,7 @@ func (p *Partition) settle(w *want, log *storage.Log) {
 	}
 	p.view.Store(&v)
 	p.advanceLocked(r)
+	p.tellLocked(r, everything) // the watermark may have moved while nobody was told
 	p.mu.Unlock()
 	r.Finish()
 }
