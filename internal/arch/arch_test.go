@@ -58,11 +58,14 @@ var rooms = []struct {
 	{"google.golang.org/grpc/", []string{"proto/", "internal/rpc", "internal/raftrpc", "internal/cluster"}},
 	{"google.golang.org/protobuf/", []string{"proto/", "internal/metadata", "internal/cluster"}},
 	{"github.com/twmb/franz-go/pkg/kmsg", []string{"internal/wire", "internal/listener", "internal/broker", "internal/group", "internal/cli"}},
-	{"github.com/twmb/franz-go/pkg/kgo", []string{"internal/cli"}},
+	{"github.com/twmb/franz-go/pkg/kgo", []string{"internal/cli", "internal/testcluster"}},
 	{"github.com/twmb/franz-go/pkg/kadm", []string{"internal/cli"}},
 	{"github.com/twmb/franz-go/pkg/kerr", []string{"internal/cli"}},
 	{"github.com/spf13/", []string{"internal/cli", "cmd/"}},
 	{"go.yaml.in/yaml/", []string{"internal/config", "internal/cli"}},
+	{"github.com/klauspost/compress/", []string{"internal/record", "internal/metadata"}},
+	{"github.com/pierrec/lz4/", []string{"internal/record"}},
+	{"golang.org/x/sys/", []string{"internal/vfs", "internal/listener", "internal/rpc"}},
 	{"testing", []string{"internal/testcluster"}},
 }
 

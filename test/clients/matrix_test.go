@@ -91,6 +91,7 @@ func testProduce(t *testing.T, cl *proctest.Cluster, f family, c client) {
 	if err := c.createTopic(ctx, topic, 3); err != nil {
 		t.Fatalf("create topic: %v", err)
 	}
+	awaitLeaders(ctx, t, cl, topic)
 	var want []string
 	for _, o := range options {
 		recs := records(o.String(), 50)
@@ -105,6 +106,29 @@ func testProduce(t *testing.T, cl *proctest.Cluster, f family, c client) {
 	sort.Strings(want)
 	if d := difference(want, got); d != "" {
 		t.Fatal(d)
+	}
+}
+
+// awaitLeaders waits until the leader of every partition answers for it. With acks=0 nobody
+// tells a client that the leader does not know a new topic yet: the records are gone.
+func awaitLeaders(ctx context.Context, t *testing.T, cl *proctest.Cluster, topic string) {
+	t.Helper()
+	k, err := kgo.NewClient(kgo.SeedBrokers(cl.Bootstrap()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	for {
+		ends, err := kadm.NewClient(k).ListEndOffsets(ctx, topic)
+		if err == nil {
+			err = ends.Error()
+		}
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("no leaders of %s: %v", topic, err)
+		}
 	}
 }
 

@@ -112,19 +112,48 @@ func TestLeaderKilledUnderMetadataLoad(t *testing.T) {
 
 	for _, n := range cl.Nodes {
 		adm := admin(t, n.Addr())
-		topics, err := adm.ListTopics(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		count := 0
-		created.Range(func(name, id any) bool {
-			count++
-			if got, ok := topics[name.(string)]; !ok || got.ID != id.(kadm.TopicID) {
-				t.Errorf("node %d: topic %v, acknowledged with id %v, is there as %v", n.ID, name, id, got.ID)
+		// A success is visible at once where it was answered, and within a moment everywhere.
+		for {
+			count, missing := 0, ""
+			topics, err := adm.ListTopics(ctx)
+			created.Range(func(name, id any) bool {
+				count++
+				if got := topics[name.(string)]; got.ID != id.(kadm.TopicID) {
+					missing = fmt.Sprintf("topic %v, acknowledged with id %v, is there as %v", name, id, got.ID)
+				}
+				return true
+			})
+			if err == nil && missing == "" {
+				t.Logf("node %d: %d acknowledged topics are there", n.ID, count)
+				break
 			}
-			return true
-		})
-		t.Logf("node %d: %d acknowledged topics checked", n.ID, count)
+			if ctx.Err() != nil {
+				t.Fatalf("node %d: %s (%v)", n.ID, missing, err)
+			}
+		}
+	}
+	sameDigest(ctx, t, cl)
+}
+
+// sameDigest waits until all nodes show the same image of the metadata: index and digest.
+func sameDigest(ctx context.Context, t *testing.T, cl *proctest.Cluster) {
+	t.Helper()
+	for {
+		var states []string
+		for _, n := range cl.Nodes {
+			s, err := n.Status(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			states = append(states, fmt.Sprintf("index %d digest %s", s.ImageIndex, s.ImageDigest))
+		}
+		if states[0] == states[1] && states[1] == states[2] {
+			t.Logf("all nodes: %s", states[0])
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("the nodes differ: %q", states)
+		}
 	}
 }
 

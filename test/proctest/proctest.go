@@ -7,6 +7,7 @@ package proctest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -294,6 +295,25 @@ func (n *Node) WaitReady(ctx context.Context) error {
 
 // Metrics returns the text of /metrics.
 func (n *Node) Metrics(ctx context.Context) (string, error) { return n.get(ctx, "/metrics") }
+
+// Status is what a node's /healthz tells of the cluster as it knows it.
+type Status struct {
+	RaftLeader  int32  `json:"raft_leader"`
+	ImageIndex  uint64 `json:"image_index"`
+	ImageDigest string `json:"image_digest"`
+}
+
+// Status asks the admin port, whatever the health.
+func (n *Node) Status(ctx context.Context) (Status, error) {
+	body, err := n.get(ctx, "/healthz?format=json")
+	var report struct {
+		Status *Status `json:"status"`
+	}
+	if jerr := json.Unmarshal([]byte(body), &report); jerr != nil || report.Status == nil {
+		return Status{}, fmt.Errorf("node %d: /healthz: %w: %.200s", n.ID, errors.Join(err, jerr), body)
+	}
+	return *report.Status, nil
+}
 
 func (n *Node) get(ctx context.Context, path string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
