@@ -167,7 +167,7 @@ func (a *agent) ask(ctx context.Context, req *clusterv1.RegisterRequest) (*clust
 	}
 	ctx, cancel = until(ctx, while)
 	defer cancel()
-	return clusterv1.NewClusterClient(a.c.peers.Conn(leader, [16]byte{})).Register(ctx, req)
+	return clusterv1.NewClusterClient(a.c.conn(leader)).Register(ctx, req)
 }
 
 // begin says that this node is registered with epoch.
@@ -284,7 +284,7 @@ func (a *agent) session(ctx context.Context, leader int32, while context.Context
 	defer cancel()
 	exchange := func(b *clusterv1.Beat) (*clusterv1.BeatReply, error) { return a.c.sessions.beat(b) }
 	if leader != a.c.o.NodeID {
-		stream, err := clusterv1.NewClusterClient(a.c.peers.Conn(leader, [16]byte{})).Session(ctx)
+		stream, err := clusterv1.NewClusterClient(a.c.conn(leader)).Session(ctx)
 		if err != nil {
 			return err
 		}
@@ -302,8 +302,13 @@ func (a *agent) session(ctx context.Context, leader int32, while context.Context
 		if err := a.beat(ctx, exchange); err != nil {
 			return err
 		}
+		var hurry <-chan time.Time
+		if a.leaving() {
+			hurry = time.After(a.c.o.Timing.Beat / 10) // each step of a drain takes a heartbeat
+		}
 		select {
 		case <-t.C:
+		case <-hurry:
 		case <-a.wake:
 		case <-ctx.Done():
 			return nil
@@ -311,10 +316,20 @@ func (a *agent) session(ctx context.Context, leader int32, while context.Context
 	}
 }
 
+// leaving reports whether a drain is under way.
+func (a *agent) leaving() bool {
+	select {
+	case <-a.mayStop:
+		return false
+	default:
+		return clusterv1.Want(a.want.Load()) == clusterv1.Want_WANT_SHUTDOWN
+	}
+}
+
 // beat makes one heartbeat and takes its answer. A node that is not well says
 // nothing: a heartbeat is a statement about disk and listener, not about a thread.
 func (a *agent) beat(ctx context.Context, exchange func(*clusterv1.Beat) (*clusterv1.BeatReply, error)) error {
-	h := a.c.o.Health()
+	h := a.c.health()
 	want := clusterv1.Want(a.want.Load())
 	if h.Err != nil && want != clusterv1.Want_WANT_SHUTDOWN {
 		a.c.say.warn("heartbeat", "No heartbeat goes out: this node is not well", "node", a.c.o.NodeID, "error", h.Err)
@@ -376,7 +391,7 @@ func (a *agent) goodbye(ctx context.Context) {
 		_, _ = a.c.sessions.beat(b)
 		return
 	}
-	stream, err := clusterv1.NewClusterClient(a.c.peers.Conn(leader, [16]byte{})).Session(ctx)
+	stream, err := clusterv1.NewClusterClient(a.c.conn(leader)).Session(ctx)
 	if err == nil {
 		if err = stream.Send(b); err == nil {
 			_, _ = stream.Recv()

@@ -247,7 +247,10 @@ func (c *Cluster) open() error {
 		FS: c.o.FS, Dir: c.o.Path, Clock: c.o.Clock, Logger: c.log, Metrics: c.storeMetrics,
 		WriteDeadline: t.StorageStall, HardDeadline: t.DiskStall,
 		OnStall: c.member.stalled, OnSettled: c.member.settled,
-		OnFail: func(err error) { c.fail(&FatalError{ReasonStorage, err}) },
+		OnFail: func(err error) {
+			c.member.lost.Store(true)
+			c.fail(&FatalError{ReasonStorage, err})
+		},
 	})
 	if err != nil {
 		return &FatalError{ReasonStorage, fmt.Errorf("open the metadata log: %w", err)}

@@ -186,7 +186,7 @@ func (c *Cluster) diverge(ctx context.Context, index uint64, other int32) error 
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	theirs, err := clusterv1.NewObserveClient(c.peers.Conn(other, [16]byte{})).
+	theirs, err := clusterv1.NewObserveClient(c.conn(other)).
 		ShardDigests(ctx, &clusterv1.ShardDigestsRequest{Index: index})
 	if err != nil {
 		d.NotCompared = err

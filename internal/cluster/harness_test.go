@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,14 +46,15 @@ type node struct {
 	starts    int
 	adjust    func(*Options)
 
-	c      *Cluster
-	host   *vnet.Host
-	cancel context.CancelFunc
-	done   chan struct{}
-	err    error
-	images *recorder
-	health func() Health
-	broker sync.WaitGroup
+	c       *Cluster
+	running atomic.Pointer[Cluster] // c for other goroutines than the test's
+	host    *vnet.Host
+	cancel  context.CancelFunc
+	done    chan struct{}
+	err     error
+	images  *recorder
+	health  atomic.Pointer[Health] // nil: well
+	broker  sync.WaitGroup
 }
 
 // bubble runs f on a world of nodes, all of which are stopped at its end.
@@ -108,8 +110,8 @@ func (n *node) options() Options {
 		Logger:     slog.New(&handler{j: n.w.log, node: n.id}),
 		Registerer: prometheus.NewRegistry(),
 		Health: func() Health {
-			if h := n.health; h != nil {
-				return h()
+			if h := n.health.Load(); h != nil {
+				return *h
 			}
 			return Health{Storage: clusterv1.Storage_STORAGE_OK}
 		},
@@ -155,6 +157,7 @@ func (n *node) startRaft() {
 		t.Fatal(err)
 	}
 	n.c, n.images, n.done = c, &recorder{}, make(chan struct{})
+	n.running.Store(c)
 	c.Subscribe(n.images)
 	if err := c.Listen(context.Background()); err != nil {
 		t.Fatal(err)
@@ -174,6 +177,7 @@ func (n *node) stop() {
 }
 
 func (n *node) wait() {
+	n.running.Store(nil)
 	<-n.done
 	n.broker.Wait()
 	n.images.check(n.w.t)
@@ -274,11 +278,12 @@ func createTopic(name string) *clusterv1.Command {
 }
 
 // create makes a topic through n, and returns its id.
-func (n *node) create(name string) ([16]byte, error) {
+func (n *node) create(name string) ([16]byte, error) { return createOn(n.c, name) }
+
+func createOn(c *Cluster, name string) ([16]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	a, err := n.c.Submit(ctx, createTopic(name))
-	return topicID(a, err)
+	return topicID(c.Submit(ctx, createTopic(name)))
 }
 
 func topicID(a *clusterv1.Answer, err error) (id [16]byte, _ error) {

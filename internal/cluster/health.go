@@ -14,6 +14,8 @@ type Check struct {
 	Err  error // nil: well
 }
 
+var errNoRaft = errors.New("this node's Raft does not run")
+
 // Checks tells what of this node's membership is well and what is not, for readiness.
 func (c *Cluster) Checks() []Check {
 	return []Check{
@@ -34,7 +36,7 @@ func (c *Cluster) checkFormed() error {
 func (c *Cluster) checkLeader() error {
 	inst := c.member.current.Load()
 	if inst == nil {
-		return errors.New("Raft does not run on this node")
+		return errNoRaft
 	}
 	if leader, term, _ := c.leader.get(); leader == 0 {
 		return fmt.Errorf("no leader of the metadata log is known (term %d): a majority of the voters has to be up and reachable", term)
@@ -46,7 +48,7 @@ func (c *Cluster) checkLeader() error {
 func (c *Cluster) checkImage() error {
 	inst := c.member.current.Load()
 	if inst == nil {
-		return errors.New("Raft does not run on this node")
+		return errNoRaft
 	}
 	if behind := int64(inst.raft.CommitIndex()) - int64(inst.raft.AppliedIndex()); behind > 0 {
 		return fmt.Errorf("the metadata image is %d entries behind", behind)
@@ -69,6 +71,23 @@ func (c *Cluster) checkBroker() error {
 		return errors.New("the controller has fenced this broker: it has not asked to serve yet, or its heartbeats do not arrive")
 	}
 	return nil
+}
+
+// stuckImage is how long a new image may wait to be told before this node is not well.
+const stuckImage = 2 * time.Second
+
+// health is what the next heartbeat is made from: the node's own word, and what
+// this package sees of the metadata log's disk and of the subscribers.
+func (c *Cluster) health() Health {
+	h := c.o.Health()
+	switch waits := c.images.waits(); {
+	case h.Err != nil:
+	case c.member.stalls.Load():
+		h.Err = errors.New("a write of the metadata log is late")
+	case waits > stuckImage:
+		h.Err = fmt.Errorf("a subscriber of the metadata image has not returned for %s", waits.Round(time.Millisecond))
+	}
+	return h
 }
 
 // lastContact is how long ago the leader was heard, in milliseconds.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/chronik-stream/chronik/internal/invariant"
 	"github.com/chronik-stream/chronik/internal/metadata"
@@ -36,6 +37,8 @@ type images struct {
 	// there is a gap between them, so that Diff has to find it.
 	delta *metadata.Delta
 	taken *metadata.Image
+	// waiting is since when newest waits to be told; zero if it has been.
+	waiting time.Time
 	// open: subscribers are told. Before that nobody sees a half-replayed log.
 	open    bool
 	changed chan struct{} // closed and replaced when told has moved
@@ -79,8 +82,21 @@ func (i *images) publish(from, img *metadata.Image, delta *metadata.Delta) {
 	case i.delta != nil:
 		i.delta.Merge(delta)
 	}
+	if i.waiting.IsZero() {
+		i.waiting = time.Now()
+	}
 	i.newest = img
 	i.signal()
+}
+
+// waits is how long the newest image has waited to be told.
+func (i *images) waits() time.Duration {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.waiting.IsZero() {
+		return 0
+	}
+	return time.Since(i.waiting)
 }
 
 func (i *images) signal() {
@@ -130,6 +146,10 @@ func (i *images) run(ctx context.Context) {
 		}
 		i.told.Store(img)
 		i.mu.Lock()
+		i.waiting = time.Time{}
+		if i.newest != img {
+			i.waiting = time.Now()
+		}
 		close(i.changed)
 		i.changed = make(chan struct{})
 		i.mu.Unlock()

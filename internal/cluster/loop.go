@@ -37,7 +37,7 @@ type leadership struct {
 // applied that. One entry at a time, so that decisions are always made on the
 // exact state; what gathers during an entry is the next one.
 //
-// Its goroutine owns active. The rest of the changing state is under mu: watch
+// Its goroutine owns elected and active. The rest of the changing state is under mu: watch
 // (member.go) says who leads, readers wait for a barrier.
 type loop struct {
 	o        *Options
@@ -55,7 +55,8 @@ type loop struct {
 	readers []chan error  // each wants to know that a barrier has passed
 	stopped bool
 
-	active *leadership // the term that this loop is the controller of
+	elected *leadership // the last one whose barrier has passed
+	active  *leadership // the one that this loop is the controller of
 }
 
 func newLoop(o *Options, m *metrics, q *queue, s *sessions, identity func() Identity) *loop {
@@ -178,7 +179,10 @@ func (l *loop) activate(lead *leadership) bool {
 		l.log.Debug("The new leader's barrier did not pass", "term", lead.term, "error", err)
 		return false
 	}
-	l.log.Info("Elected as Raft leader", "node", l.o.NodeID, "term", lead.term, "barrier", time.Since(start))
+	if l.elected != lead {
+		l.elected = lead
+		l.log.Info("Elected as Raft leader", "node", l.o.NodeID, "term", lead.term, "barrier", time.Since(start))
+	}
 
 	img := lead.inst.fsm.image.Load()
 	env := l.env()
@@ -367,7 +371,7 @@ func (l *loop) takeReaders() []chan error {
 
 func (l *loop) env() controller.Env {
 	return controller.Env{
-		NewID: l.o.NewID, Intn: l.o.Intn, Partitions: l.o.Limits.DefaultPartitions,
+		NewID: l.o.NewID, Intn: l.o.Intn, Partitions: l.o.Limits.DefaultPartitions, UncleanElection: l.o.UncleanElection,
 		Limits: controller.Limits{EntryBytes: l.o.Limits.EntryBytes},
 	}
 }

@@ -35,6 +35,7 @@ type member struct {
 	stand func(*instance)
 
 	stalls atomic.Bool // a write is late
+	lost   atomic.Bool // the store has failed for good
 
 	current atomic.Pointer[instance] // nil while none runs
 	again   chan restart
@@ -208,7 +209,9 @@ func (m *member) end(inst *instance) {
 
 // transfer hands leadership to the follower that lags least, as far as one answers.
 func (m *member) transfer(inst *instance) {
-	if inst.raft.State() != raft.Leader || onlyVoter(inst.raft.GetConfiguration().Configuration(), m.o.NodeID) {
+	// Where the store is lost or stalls, raft's main goroutine may have ended.
+	if m.stalls.Load() || m.lost.Load() || inst.raft.State() != raft.Leader ||
+		onlyVoter(inst.raft.GetConfiguration().Configuration(), m.o.NodeID) {
 		return
 	}
 	m.ctl.retire(inst)
@@ -237,7 +240,7 @@ func (m *member) watch(inst *instance) {
 			if leads {
 				won = m.won(inst)
 			} else if won != 0 {
-				m.lost(inst, won)
+				m.ceased(inst, won)
 				won = 0
 			}
 			look()
@@ -245,7 +248,7 @@ func (m *member) watch(inst *instance) {
 			look()
 		case <-inst.gone:
 			if won != 0 {
-				m.lost(inst, won)
+				m.ceased(inst, won)
 			}
 			return
 		}
@@ -264,7 +267,7 @@ func (m *member) won(inst *instance) uint64 {
 	return term
 }
 
-func (m *member) lost(inst *instance, term uint64) {
+func (m *member) ceased(inst *instance, term uint64) {
 	now := inst.raft.CurrentTerm()
 	cause := "no majority answered within the lease"
 	switch {

@@ -82,6 +82,10 @@ type Options struct {
 	NewID func() [16]byte
 	Intn  func(n int) int
 
+	// UncleanElection is what topics that do not say otherwise have for
+	// unclean.leader.election.enable.
+	UncleanElection bool
+
 	// Clock is the wall clock that entries carry. Default clock.Wall.
 	Clock clock.Clock
 	// Logger gets a line for every event that a person may want to know. Default: none.

@@ -67,7 +67,7 @@ func (c *Cluster) quorumOnce(ctx context.Context) (QuorumInfo, error) {
 	}
 	ctx, cancel := until(ctx, while)
 	defer cancel()
-	m, err := clusterv1.NewObserveClient(c.peers.Conn(leader, [16]byte{})).Quorum(ctx, &clusterv1.QuorumRequest{})
+	m, err := clusterv1.NewObserveClient(c.conn(leader)).Quorum(ctx, &clusterv1.QuorumRequest{})
 	if err != nil {
 		return QuorumInfo{}, err
 	}

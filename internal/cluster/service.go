@@ -31,7 +31,7 @@ func (s service) Handshake(_ context.Context, h *clusterv1.Hello) (*clusterv1.He
 func (s service) CurrentIndex(context.Context, *clusterv1.CurrentIndexRequest) (*clusterv1.CurrentIndexResponse, error) {
 	inst := s.c.member.current.Load()
 	if inst == nil {
-		return nil, unavailable(errors.New("Raft does not run on this node yet"))
+		return nil, unavailable(errNoRaft)
 	}
 	leader, term, _ := s.c.leader.get()
 	return &clusterv1.CurrentIndexResponse{Term: term, CommitIndex: inst.raft.CommitIndex(), Leader: leader}, nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,14 +32,7 @@ func TestSilentBrokerIsFencedAndComesBack(t *testing.T) {
 			_ = topic
 			epochs[p.Index] = p.LeaderEpoch
 		}
-		var sick atomic.Bool
-		quiet.health = func() Health {
-			if sick.Load() {
-				return Health{Err: errors.New("the listener does not answer")}
-			}
-			return Health{Storage: clusterv1.Storage_STORAGE_OK}
-		}
-		sick.Store(true)
+		quiet.health.Store(&Health{Err: errors.New("the listener does not answer")})
 		took := w.within(time.Second, "the silent broker is fenced", func() bool { _, fenced := leader.shows(quiet.id); return fenced })
 		if took < 350*time.Millisecond || took > 600*time.Millisecond {
 			t.Errorf("fenced after %v, want 450 ms after the last heartbeat, and a tick", took)
@@ -53,7 +45,7 @@ func TestSilentBrokerIsFencedAndComesBack(t *testing.T) {
 		if quiet.c.Ready() {
 			w.within(time.Second, "the fenced broker sees it", func() bool { return !quiet.c.Ready() })
 		}
-		sick.Store(false)
+		quiet.health.Store(nil)
 		w.awaitReady(time.Second)
 		w.agree(time.Second)
 		for _, p := range leader.c.Image().TopicByName("t").Partitions {
@@ -70,13 +62,13 @@ func TestSilentBrokerIsFencedAndComesBack(t *testing.T) {
 func TestFailedStorageFencesAtOnce(t *testing.T) {
 	trio(t, func(t *testing.T, w *world, leader *node) {
 		for _, n := range []*node{w.followers(leader)[0], leader} {
-			n.health = func() Health { return Health{Storage: clusterv1.Storage_STORAGE_FAILED} }
+			n.health.Store(&Health{Storage: clusterv1.Storage_STORAGE_FAILED})
 			other := w.followers(n)[0]
 			took := w.within(time.Second, "the broker is fenced", func() bool { _, fenced := other.shows(n.id); return fenced })
 			if took > 130*time.Millisecond {
 				t.Errorf("node %d fenced after %v, want one heartbeat", n.id, took)
 			}
-			n.health = nil
+			n.health.Store(nil)
 			w.awaitReady(time.Second)
 		}
 	})

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
+	"google.golang.org/grpc"
 
 	"github.com/chronik-stream/chronik/internal/metadata"
+	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
 )
 
 // retryLeader is how long a command waits before it is sent again.
@@ -65,7 +66,13 @@ func (c *Cluster) submitOnce(ctx context.Context, cmd *clusterv1.Command) (*clus
 	}
 	ctx, cancel := until(ctx, while)
 	defer cancel()
-	return clusterv1.NewClusterClient(c.peers.Conn(leader, [16]byte{})).Submit(ctx, cmd)
+	return clusterv1.NewClusterClient(c.conn(leader)).Submit(ctx, cmd)
+}
+
+// conn is the connection to a node, on the directory that it is known by.
+func (c *Cluster) conn(node int32) grpc.ClientConnInterface {
+	directory, _ := c.book.Directory(node)
+	return c.peers.Conn(node, directory)
 }
 
 // decideHere puts a command into this node's own queue and waits for it.
