@@ -112,6 +112,7 @@ type Broker struct {
 
 	sessions    fetchSessions
 	producerIDs producerIDs
+	decodes     budget
 }
 
 // New makes a broker. It starts nothing; give it to a listener.
@@ -122,7 +123,7 @@ func New(o Options) (*Broker, error) {
 	if o.Settings.AloneTimeout <= 0 {
 		o.Settings.AloneTimeout = 30 * time.Second
 	}
-	b := &Broker{o: o, s: o.Settings, log: o.Logger, ctl: o.Controller}
+	b := &Broker{o: o, s: o.Settings, log: o.Logger, ctl: o.Controller, decodes: budget{limit: decodeBudget}}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.sessions = fetchSessions{b: b, slots: o.Settings.FetchSessions, byID: map[int32]*fetchSet{}}
 	rows := apis()

@@ -19,7 +19,7 @@ type metrics struct {
 type apiMetrics struct {
 	requests prometheus.Counter
 	seconds  prometheus.Observer
-	out      prometheus.Counter
+	in, out  prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer, rows []row) *metrics {
@@ -33,13 +33,16 @@ func newMetrics(r prometheus.Registerer, rows []row) *metrics {
 	out := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "chronik_kafka_response_bytes_total", Help: "Bytes of responses, by API, records sent from files included.",
 	}, []string{"api"})
+	in := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "chronik_kafka_request_bytes_total", Help: "Bytes of requests, by API.",
+	}, []string{"api"})
 	m := &metrics{errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "chronik_kafka_errors_total", Help: "Error codes given to clients in Produce and Fetch responses, a partition each, by API and code.",
 	}, []string{"api", "code"})}
-	r.MustRegister(requests, seconds, out, m.errors)
+	r.MustRegister(requests, seconds, in, out, m.errors)
 	for _, row := range rows {
 		m.names[row.key] = row.name
-		m.apis[row.key] = apiMetrics{requests.WithLabelValues(row.name), seconds.WithLabelValues(row.name), out.WithLabelValues(row.name)}
+		m.apis[row.key] = apiMetrics{requests.WithLabelValues(row.name), seconds.WithLabelValues(row.name), in.WithLabelValues(row.name), out.WithLabelValues(row.name)}
 	}
 	return m
 }

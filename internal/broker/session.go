@@ -47,6 +47,9 @@ func (b *Broker) Connect(c *listener.Client) listener.Session {
 // FrameLimit implements listener.Session.
 func (s *session) FrameLimit(key, version int16) int {
 	if key < 0 || int(key) >= len(s.b.rows) || s.b.rows[key] == nil {
+		if _, known := wire.LookupAPI(key); known {
+			return defaultFrame // so that Serve can say what is wrong
+		}
 		return 0
 	}
 	if n := s.b.rows[key].frame; n > 0 {
@@ -67,7 +70,11 @@ func (s *session) Serve(frame []byte) (func(), error) {
 	}
 	switch {
 	case r == nil:
-		return nil, fmt.Errorf("broker: no API with key %d is served here", h.Key)
+		name := "unknown"
+		if api, known := wire.LookupAPI(h.Key); known {
+			name = api.Name
+		}
+		return nil, fmt.Errorf("broker: API key %d (%s) is not served here, and ApiVersions does not list it", h.Key, name)
 	case h.Version < r.min || h.Version > r.max:
 		if h.Key == apiVersionsKey {
 			s.refuseApiVersions(h)
@@ -85,38 +92,12 @@ func (s *session) Serve(frame []byte) (func(), error) {
 	if string(h.ClientID) != s.clientID {
 		s.clientID = string(h.ClientID)
 	}
+	s.b.m.apis[r.key].in.Add(float64(len(frame)))
 	s.call = call{row: r, version: h.Version, correlationID: h.CorrelationID, clientID: s.clientID, session: s, start: s.now}
 	if r.raw != nil {
 		return r.raw(s, &s.call, body)
 	}
-	return s.decoded(r, body)
-}
-
-// decoded serves a request of kmsg's making. The body is copied first: kmsg's byte fields
-// alias what they are read from, and the frame is gone when the reader goes on.
-func (s *session) decoded(r *row, body []byte) (func(), error) {
-	s.settleProduce() // requests of a connection start in order
-	req := kmsg.RequestForKey(r.key)
-	req.SetVersion(s.call.version)
-	if err := req.ReadFrom(append([]byte(nil), body...)); err != nil {
-		return nil, fmt.Errorf("broker: %s version %d: %w", r.name, s.call.version, err)
-	}
-	switch {
-	case r.now != nil:
-		resp := r.now(s.b, &s.call, req)
-		if resp == nil {
-			return nil, errClosedByHandler
-		}
-		s.respond(&s.call, resp)
-	case r.later != nil:
-		r.later(s.b, &s.call, req, &reply{
-			b: s.b, slot: s.client.Defer(), row: r, version: s.call.version, correlationID: s.call.correlationID, start: s.call.start,
-		})
-	default:
-		c := s.call
-		return func() { s.alone(&c, req) }, nil
-	}
-	return nil, nil
+	return s.decoded(body)
 }
 
 // alone runs a handler that may block, on the connection's reader.

@@ -164,6 +164,7 @@ func (c *Client) serveBuffered() error {
 		}
 		alone, err := c.session.Serve(frame)
 		if err != nil {
+			c.l.complain("closing a connection for a request that cannot be served", "client", c.remote, "reason", err.Error())
 			serveErr = err
 			break
 		}

@@ -484,7 +484,7 @@ func TestGarbageEndsItsConnectionAlone(t *testing.T) {
 		for range 7 {
 			receive(t, good)
 		}
-		if n := strings.Count(f.log.String(), "does not speak"); n != 1 {
+		if n := strings.Count(f.log.String(), "closing a connection"); n != 1 {
 			t.Errorf("%d log lines about garbage in a moment, want 1:\n%s", n, f.log)
 		}
 	})

@@ -1,0 +1,102 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"testing"
+	"testing/synctest"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+func TestBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := budget{limit: 10}
+		ctx, cancel := context.WithCancel(t.Context())
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(b.take(ctx, 100)) // alone, whatever its size
+		got := make(chan int, 2)
+		for _, n := range []int{4, 6} {
+			go func() {
+				if b.take(ctx, n) == nil {
+					got <- n
+				}
+			}()
+		}
+		synctest.Wait()
+		if len(got) > 0 {
+			t.Fatal("taken beyond the limit")
+		}
+		b.give(100)
+		synctest.Wait()
+		wantEqual(t, "taken together", len(got), 2)
+		failed := make(chan error)
+		go func() { failed <- b.take(ctx, 1) }()
+		synctest.Wait()
+		cancel()
+		if err := <-failed; err == nil {
+			t.Fatal("taken after the end")
+		}
+	})
+}
+
+// TestLargeBodies are served as small ones are: in order, whatever kind of row.
+func TestLargeBodies(t *testing.T) {
+	inBox(t, func(t *testing.T, b *box) {
+		b.topic("t", 1)
+		b.groupTopic()
+		c := b.dial()
+		list := kmsg.NewPtrListOffsetsRequest()
+		rt := kmsg.NewListOffsetsRequestTopic()
+		rt.Topic = "t"
+		for range 5000 {
+			rp := kmsg.NewListOffsetsRequestTopicPartition()
+			rp.Timestamp = -1
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		list.Topics = append(list.Topics, rt)
+		meta := kmsg.NewPtrMetadataRequest()
+		for i := range 5000 {
+			mt := kmsg.NewMetadataRequestTopic()
+			mt.Topic = kmsg.StringPtr(fmt.Sprint("topic-", i))
+			meta.Topics = append(meta.Topics, mt)
+		}
+		fetch := kmsg.NewPtrOffsetFetchRequest()
+		fetch.Group = "g"
+		ft := kmsg.NewOffsetFetchRequestTopic()
+		ft.Topic, ft.Partitions = "t", make([]int32, 10_000)
+		fetch.Topics = append(fetch.Topics, ft)
+		meta.AllowAutoTopicCreation = false
+
+		var all bytes.Buffer
+		conn := c.conn
+		c.conn = &keptBack{Conn: conn, to: &all}
+		reads := []func() kmsg.Response{c.send(list, 5), c.send(meta, 8), c.send(fetch, 5), c.send(list, 5)}
+		c.conn = conn
+		go conn.Write(all.Bytes()) // the responses are read meanwhile: they are more than is on its way at a time
+		wantEqual(t, "now", len(reads[0]().(*kmsg.ListOffsetsResponse).Topics[0].Partitions), 5000)
+		wantEqual(t, "alone", len(reads[1]().(*kmsg.MetadataResponse).Topics), 5000)
+		wantEqual(t, "later", len(reads[2]().(*kmsg.OffsetFetchResponse).Topics[0].Partitions), 10_000)
+		wantEqual(t, "now", len(reads[3]().(*kmsg.ListOffsetsResponse).Topics[0].Partitions), 5000)
+		wantEqual(t, "budget left", b.broker.decodes.taken, 0)
+
+		// A body that cannot be decoded, and a frame longer than its row allows.
+		for _, size := range []int{100_000, defaultFrame + 1} {
+			c := b.dial()
+			frame := make([]byte, size)
+			copy(frame, []byte{0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0, 0x10})
+			c.conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(size)), frame...))
+			if !c.closed() {
+				t.Errorf("%d bytes of nothing were served", size)
+			}
+		}
+		wantEqual(t, "budget left", b.broker.decodes.taken, 0)
+	})
+}
