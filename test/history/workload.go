@@ -88,6 +88,14 @@ func (w *Workload) produce(ctx context.Context, i int) {
 	}
 	k := w.Clients(nil, opts...)
 	defer k.Close()
+	// The client asks for its producer id while it holds a mutex, and every broker it produces to waits on that
+	// mutex: in a synctest bubble the clock would stand still. So nothing is produced before the id is there.
+	for ctx.Err() == nil {
+		if _, _, err := k.ProducerID(ctx); err == nil {
+			break
+		}
+		w.pause(ctx, 20*time.Millisecond)
+	}
 	for ctx.Err() == nil {
 		value := fmt.Sprintf("%s|%d|%d|", w.Run, i, w.serial.Add(1))
 		filler := make([]byte, rand.IntN(2000))

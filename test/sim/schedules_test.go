@@ -34,6 +34,7 @@ func TestSchedules(t *testing.T) {
 	}
 	for seed := first; seed <= last; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			defer watch(fmt.Sprintf("seed %d", seed))()
 			synctest.Test(t, func(t *testing.T) { schedule(t, uint64(seed)) })
 		})
 	}
