@@ -79,7 +79,7 @@ type request[T any] interface {
 
 func newRow[T any, P request[T]](minVersion, maxVersion int16, at where) row {
 	key := P(new(T)).Key()
-	return row{key: key, name: kmsg.NameForKey(key), min: minVersion, max: maxVersion, where: at, frame: defaultFrame}
+	return row{key: key, name: apiName(key), min: minVersion, max: maxVersion, where: at, frame: defaultFrame}
 }
 
 // now is the row of a handler that has the response at once. It must not block. A nil
@@ -107,7 +107,13 @@ func alone[T any, P request[T]](minVersion, maxVersion int16, at where, h func(*
 
 // raw is the row of a handler that decodes the body and encodes the response itself.
 func raw(key, minVersion, maxVersion int16, at where, h func(*session, *call, []byte) (func(), error)) row {
-	return row{key: key, name: kmsg.NameForKey(key), min: minVersion, max: maxVersion, where: at, raw: h}
+	return row{key: key, name: apiName(key), min: minVersion, max: maxVersion, where: at, raw: h}
+}
+
+// apiName is Kafka's name of an API.
+func apiName(key int16) string {
+	api, _ := wire.LookupAPI(key)
+	return api.Name
 }
 
 // frames sets the longest frame of the row in bytes.
