@@ -46,7 +46,7 @@ func (d *Directory) Close(ctx context.Context) error {
 
 // closeClean writes what stands in memory only, and moves the recovery point to the end.
 func (l *Log) closeClean() error {
-	if l.grown == 0 && l.recovery.offset == l.end.Load() && !l.epochsCut {
+	if l.grown == 0 && l.recovery.offset == l.end.Load() && !l.epochsCut && l.active().pendingEntries() == 0 {
 		return nil // nothing has happened since it was opened
 	}
 	if err := l.tidy(); err != nil {

@@ -143,7 +143,10 @@ func (m *mlog) verify(l *Log, powered bool) error {
 		return fmt.Errorf("flushed %d, end %d after recovery", l.Flushed(), end)
 	}
 	if m.emptying && start == m.emptyAt && end == start {
-		m.history, m.ghosts, m.emptying, m.acked, m.maxStart = nil, nil, false, end, start
+		m.ghosts, m.emptying, m.maxStart = nil, false, start
+		if len(l.Producers()) == 0 { // else the old records are still there, below the start
+			m.history, m.acked = nil, end
+		}
 	}
 	if start < m.start || start > max(m.maxStart, m.start) && !m.emptying {
 		return fmt.Errorf("start %d, promised %d, asked for %d", start, m.start, m.maxStart)

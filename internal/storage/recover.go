@@ -33,6 +33,13 @@ func (d *Directory) Recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("recover %s: %w", d.path, err)
 	}
+	if !d.clean {
+		// What is seen need not be durable, if the process alone has died. Recovery acts upon it
+		// (it removes what lies below a start offset), so it has to be made so first.
+		if err := d.fs.SyncDir(d.path); err != nil {
+			return fmt.Errorf("recover %s: %w", d.path, err)
+		}
+	}
 	p := &recoveryProgress{total: len(names), began: time.Now()}
 	done := make(chan struct{})
 	var reporter sync.WaitGroup

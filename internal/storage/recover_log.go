@@ -32,7 +32,7 @@ type recovery struct {
 	snapshots []int64
 	above     []int64 // of these, those above the recovery point
 	hasEpochs bool
-	changed   bool // names in the directory have changed, or data was made durable
+	dropped   bool // dropBelow was there
 	how       string
 	scanned   int64
 	state     producers
@@ -115,7 +115,6 @@ func (r *recovery) remove(name string) {
 	if err := r.log.dir.fs.Remove(r.log.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.log.dir.logger.Warn("cannot remove a file that recovery has no use for", "file", r.log.file(name), "error", err)
 	}
-	r.changed = true
 }
 
 // identify finds the topic id. A log that was made before a crash and never flushed may have lost
@@ -147,7 +146,6 @@ func (r *recovery) identify() (bool, error) {
 	}
 	l.id.TopicID = r.entry.id.TopicID
 	l.dir.logger.Warn("partition.metadata is missing or damaged; it is written anew", "log", l.id.String(), "error", err)
-	r.changed = true
 	return true, replaceFile(l.dir.fs, l.file(partitionName), encodePartitionMetadata(l.id.TopicID))
 }
 
@@ -177,6 +175,7 @@ func (r *recovery) openClean() error {
 			}
 		}
 		active := all[len(all)-1]
+		active.index.nOffset, active.index.nTime = min(active.index.nOffset, e.nOffset), min(active.index.nTime, e.nTime)
 		active.index.maxKnown = true
 		if e.max >= 0 && e.maxAt >= active.base {
 			active.index.maxTime = timeEntry{ts: e.max, rel: int32(e.maxAt - active.base)}

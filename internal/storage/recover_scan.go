@@ -11,7 +11,8 @@ import (
 	"github.com/chronik-stream/chronik/internal/vfs"
 )
 
-// errDropping: segments below the start of the log are missing among those that are left.
+// errDropping: segments below the start of the log are missing or not whole. What was trimmed off is
+// not flushed any more.
 var errDropping = errors.New("retention was about to remove segments")
 
 // scan opens a log whose last stop was not clean. Segments that lie below the start, because the
@@ -31,16 +32,7 @@ func (r *recovery) scan() error {
 	}
 	err := r.scanAll(start)
 	if errors.Is(err, errDropping) {
-		for len(r.files) > 1 && r.files[1].base <= start {
-			r.drop(r.files[0])
-			r.files = r.files[1:]
-		}
-		if !slices.Contains(r.snapshots, r.files[0].base) { // it had not begun: what is missing was not flushed, nor was what follows
-			for _, f := range r.files {
-				r.drop(f)
-			}
-			r.files = nil
-		}
+		r.dropBelow(start)
 		for _, s := range *l.segments.Load() {
 			s.retire()
 		}
@@ -53,10 +45,32 @@ func (r *recovery) scan() error {
 	return nil
 }
 
+// dropBelow removes segments that retention was about to remove: those before the last one, at or
+// below the start, for which it had written the producer state. If there is none it had not
+// begun: the segments that are missing were not flushed, so neither were those that are there.
+func (r *recovery) dropBelow(start int64) {
+	r.dropped = true
+	keep := len(r.files)
+	for i, f := range r.files {
+		if f.base <= start && slices.Contains(r.snapshots, f.base) {
+			keep = i
+		}
+	}
+	for _, f := range r.files[:keep] {
+		r.drop(f)
+	}
+	r.files = r.files[keep:]
+}
+
+// mayDrop tells whether there is a segment that retention could have been about to remove.
+func (r *recovery) mayDrop(start int64) bool {
+	return !r.dropped && len(r.files) > 1 && r.files[1].base <= start
+}
+
 // scanAll does one pass over the log.
 func (r *recovery) scanAll(start int64) error {
 	first, from, err := r.begin(start)
-	if err == nil && r.entry.snapshot && !slices.Contains(r.snapshots, r.entry.producers) && len(r.files) > 1 && r.files[1].base <= start {
+	if err == nil && r.entry.snapshot && !slices.Contains(r.snapshots, r.entry.producers) && r.mayDrop(start) {
 		err = errDropping
 	}
 	if err != nil {
@@ -106,7 +120,7 @@ func (r *recovery) begin(start int64) (int, point, error) {
 		return i, p, nil
 	}
 	if p.offset <= start {
-		if len(r.files) > 1 && r.files[1].base <= start {
+		if r.mayDrop(start) {
 			return 0, none, errDropping
 		}
 		return 0, none, nil
@@ -172,11 +186,10 @@ func (r *recovery) scanFrom(first int, from point, start int64) (int64, error) {
 	for i := first; i < len(r.files); i++ {
 		f := r.files[i]
 		pos := int64(0)
-		r.changed = r.changed || i > first || from.pos == 0 // its name need not be durable
 		if i == first {
 			pos = from.pos
 		} else {
-			if f.base != end && f.base <= start {
+			if f.base != end && f.base <= start && r.mayDrop(start) {
 				return end, errDropping
 			}
 			if f.base != end {
@@ -221,7 +234,6 @@ func (r *recovery) scanSegment(s *segment, f segmentFiles, pos, end int64) (int6
 		if err := vfs.DropCache(h.File, pos, f.size-pos); err != nil {
 			return end, nil, fmt.Errorf("read back %s: %w", f.name(), err)
 		}
-		r.changed = true
 	}
 	w := newScanner(h, pos, f.size, !invariant.Mutant("storage-skip-crc"))
 	defer w.close()
@@ -240,6 +252,9 @@ func (r *recovery) scanSegment(s *segment, f segmentFiles, pos, end int64) (int6
 			r.scanned += f.size - pos
 			if !notBatch(err) {
 				return end, nil, s.log.readFailed(s.path(logSuffix), err)
+			}
+			if end < s.log.start.Load() && r.mayDrop(s.log.start.Load()) { // it was trimmed off, and need not have been flushed
+				return end, nil, errDropping
 			}
 			if w.pos < intact { // it was good before it was read from the device: a flush has failed
 				r.strict = false
@@ -361,14 +376,9 @@ func (r *recovery) finish(end int64) error {
 	if len(l.sealed) > 0 || l.epochsCut || len(r.epochs) > 0 && r.epochs[len(r.epochs)-1].Epoch > l.savedEpoch {
 		l.recovery = from // until tidy has written what is missing
 	}
-	l.newLog, l.filesMade = true, 1 // the first flush makes sure of the names, too
-	if !r.changed {
-		return nil
-	}
-	if !r.known {
-		if err := l.syncFile(partitionName); err != nil {
-			return fmt.Errorf("flush %s: %w", partitionName, err)
-		}
+	// Names and partition.metadata may be in memory alone. Where they are not these calls are cheap.
+	if err := l.syncFile(partitionName); err != nil {
+		return fmt.Errorf("flush %s: %w", partitionName, err)
 	}
 	return l.dir.fs.SyncDir(l.dirPath())
 }

@@ -83,7 +83,7 @@ func (j *janitor) remove(ctx context.Context, d doomed) {
 	fsys := j.dir.fs
 	if d.tree {
 		// Until the recovery points have forgotten the log its absence would look like a loss.
-		if err := j.dir.checkpoints.save(false); err != nil {
+		if err := j.dir.checkpoints.save(true); err != nil {
 			j.dir.logger.Warn("recovery points not written; a deleted log's files stay until the next start", "path", d.path, "error", err)
 			return
 		}

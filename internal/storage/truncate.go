@@ -216,6 +216,9 @@ func (l *Log) truncateFiles(cut *truncation) error {
 	l.filesSynced = made
 	s.synced, s.reserved = cut.pos, 0
 	l.durable = point{offset: cut.offset, base: s.base, pos: cut.pos}
+	if cut.fresh {
+		l.recovery, l.noProducers = l.durable, cut.offset
+	}
 	l.flushed.Store(cut.offset)
 	return nil
 }
