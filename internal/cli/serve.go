@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -79,7 +80,11 @@ func newLogger(w io.Writer, level, format string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// untilSignal returns a context that ends at the first SIGINT or SIGTERM; a second one ends the
+// sameWish is for how long after the first signal more of them are the same wish: `timeout`, and whoever else
+// signals a process and then its group, sends two within microseconds, and a person holds Ctrl-C down.
+const sameWish = time.Second
+
+// untilSignal returns a context that ends at the first SIGINT or SIGTERM; one more after sameWish ends the
 // process at once, for a person who does not want to wait. stop ends the goroutine that listens.
 func (p *Program) untilSignal(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
@@ -88,18 +93,8 @@ func (p *Program) untilSignal(parent context.Context) (ctx context.Context, stop
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		select {
-		case s := <-signals:
-			fmt.Fprintf(p.Err, "chronik-server: %v: stopping; once more ends at once\n", s)
-			cancel()
-		case <-done:
-			return
-		}
-		select {
-		case s := <-signals:
-			fmt.Fprintf(p.Err, "chronik-server: %v again: ended without a clean stop\n", s)
+		if p.impatient(signals, done, cancel) {
 			os.Exit(exitFailed)
-		case <-done:
 		}
 	}()
 	return ctx, func() {
@@ -107,5 +102,27 @@ func (p *Program) untilSignal(parent context.Context) (ctx context.Context, stop
 		cancel()
 		close(done)
 		<-ended
+	}
+}
+
+// impatient cancels at the first signal and returns true at one that comes more than sameWish later, false
+// when done is closed before.
+func (p *Program) impatient(signals <-chan os.Signal, done <-chan struct{}, cancel func()) bool {
+	var first time.Time
+	for {
+		select {
+		case s := <-signals:
+			switch {
+			case first.IsZero():
+				first = time.Now()
+				fmt.Fprintf(p.Err, "chronik-server: %v: stopping; once more ends at once\n", s)
+				cancel()
+			case time.Since(first) > sameWish:
+				fmt.Fprintf(p.Err, "chronik-server: %v again: ended without a clean stop\n", s)
+				return true
+			}
+		case <-done:
+			return false
+		}
 	}
 }
