@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// registerEvery is how often a registration is tried again.
+	// registerEvery is how often a registration that was refused for now is tried again.
 	registerEvery = 50 * time.Millisecond
 	// registerCall bounds one try.
 	registerCall = 2 * time.Second
@@ -125,6 +125,10 @@ func (a *agent) register(ctx context.Context, req *clusterv1.RegisterRequest) (*
 	var taken time.Time // since when another process has held the node id
 	for {
 		r, err := a.ask(ctx, req)
+		again := registerEvery
+		if err != nil {
+			again = retryLeader // nobody has judged it yet
+		}
 		switch code := int16(r.GetCode()); {
 		case err == nil && code == metadata.CodeNone:
 			a.log.Info("Registered as broker", "node", a.c.o.NodeID, "broker_epoch", r.GetBrokerEpoch(), "took", time.Since(start).Round(time.Millisecond))
@@ -148,7 +152,7 @@ func (a *agent) register(ctx context.Context, req *clusterv1.RegisterRequest) (*
 			a.log.Warn("Waiting to be registered as a broker", "node", a.c.o.NodeID, "waited", time.Since(start).Round(time.Second),
 				"leader", leader, "term", term, "error", err)
 		}
-		if err := pause(ctx, registerEvery); err != nil {
+		if err := pause(ctx, again); err != nil {
 			return nil, err
 		}
 	}

@@ -52,6 +52,7 @@ type Cluster struct {
 
 	odd chan oddOne // this controller's image is the odd one
 
+	callMetrics      *rpc.Metrics
 	transportMetrics *raftrpc.Metrics
 	storeMetrics     *raftstore.Metrics
 
@@ -80,8 +81,8 @@ func New(o Options) (*Cluster, error) {
 		addresses[p.ID] = p.Address
 	}
 	c.book.SetPeers(addresses)
-	calls := rpc.NewMetrics(o.Registerer)
-	c.peers = rpc.NewPeers(rpc.PeersOptions{Network: o.Network, Book: c.book, Logger: o.Logger, Metrics: calls})
+	c.callMetrics = rpc.NewMetrics(o.Registerer)
+	c.peers = rpc.NewPeers(rpc.PeersOptions{Network: o.Network, Book: c.book, Logger: o.Logger, Metrics: c.callMetrics})
 	c.sessions = newSessions(&c.o, c.m, c.queue, c.images)
 	c.sessions.odd = func(index uint64, other int32) {
 		select {
@@ -111,6 +112,7 @@ func (c *Cluster) Listen(ctx context.Context) error {
 	}
 	s, err := rpc.Listen(ctx, rpc.ServerOptions{
 		Address: c.o.RaftListen, Network: c.o.Network, Book: c.book, Peers: c.peers, Logger: c.log,
+		Metrics: c.callMetrics,
 	})
 	if err != nil {
 		return err

@@ -55,6 +55,7 @@ func TestAnyNodeTakesCommandsAndReadsItsWrites(t *testing.T) {
 }
 
 func TestCommandsThatQueueTogetherShareEntries(t *testing.T) {
+	long(t)
 	trio(t, func(t *testing.T, w *world, leader *node) {
 		before := leader.c.Image().Index()
 		var wg sync.WaitGroup
@@ -121,6 +122,7 @@ func TestLeaderDies(t *testing.T) {
 }
 
 func TestMinorityAnswersNothing(t *testing.T) {
+	long(t)
 	trio(t, func(t *testing.T, w *world, leader *node) {
 		w.net.Isolate(hostName(leader.id))
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -150,6 +152,7 @@ func TestMinorityAnswersNothing(t *testing.T) {
 // Scenario 12: what an isolated leader had queued and proposed is never applied
 // as if the next leader had decided it.
 func TestIsolatedLeaderWithQueuedCommands(t *testing.T) {
+	long(t)
 	trio(t, func(t *testing.T, w *world, leader *node) {
 		w.net.Isolate(hostName(leader.id))
 		type result struct {
@@ -318,6 +321,7 @@ func TestLeadersDiskHangs(t *testing.T) {
 
 // A disk that hangs for good ends the process, with the reason.
 func TestLeadersDiskHangsForGood(t *testing.T) {
+	long(t)
 	trio(t, func(t *testing.T, w *world, leader *node) {
 		hold := make(chan struct{})
 		leader.disk.SetHook(func(raftstore.Write) error { <-hold; return nil })
@@ -335,6 +339,7 @@ func TestLeadersDiskHangsForGood(t *testing.T) {
 
 // A failed write of the metadata log is never retried: the process ends.
 func TestDiskFails(t *testing.T) {
+	long(t)
 	for _, who := range []string{"leader", "follower"} {
 		t.Run(who, func(t *testing.T) {
 			trio(t, func(t *testing.T, w *world, leader *node) {
@@ -388,9 +393,7 @@ func TestDamagedEntry(t *testing.T) {
 
 // Scenario 16: entries at the cap, more of them than one call carries.
 func TestEntriesAtTheCap(t *testing.T) {
-	if testing.Short() {
-		t.Skip("moves 24 MiB of entries")
-	}
+	long(t) // moves 24 MiB of entries
 	trio(t, func(t *testing.T, w *world, leader *node) {
 		behind := w.followers(leader)[1]
 		w.net.Isolate(hostName(behind.id))
@@ -434,6 +437,7 @@ func TestEntriesAtTheCap(t *testing.T) {
 
 // What does not fit one entry is refused, and the controller goes on.
 func TestCommandBeyondTheCap(t *testing.T) {
+	long(t)
 	bubble(t, []int32{1}, func(t *testing.T, w *world) {
 		n := w.nodes[1]
 		n.adjust = func(o *Options) { o.Limits.EntryBytes = 4096 }

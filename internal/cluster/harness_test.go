@@ -95,6 +95,14 @@ func (w *world) newNode(id int32, founders []int32) *node {
 	return n
 }
 
+// long marks a test that -short leaves out.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out under -short")
+	}
+}
+
 func hostName(id int32) string { return fmt.Sprintf("n%d", id) }
 
 func (n *node) options() Options {

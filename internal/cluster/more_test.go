@@ -11,6 +11,7 @@ import (
 )
 
 func TestQuorumFromEveryNode(t *testing.T) {
+	long(t)
 	trio(t, func(t *testing.T, w *world, leader *node) {
 		for _, n := range w.nodes {
 			if _, err := leader.create(fmt.Sprint("t", n.id)); err != nil {
@@ -55,6 +56,7 @@ func TestQuorumFromEveryNode(t *testing.T) {
 // A node that moved to another address is found: it introduces itself, and its
 // registration keeps the address for those that were not there.
 func TestAddressesChange(t *testing.T) {
+	long(t)
 	trio(t, func(t *testing.T, w *world, leader *node) {
 		n := w.followers(leader)[0]
 		absent := w.followers(leader)[1]
@@ -83,6 +85,7 @@ func TestAddressesChange(t *testing.T) {
 // A snapshot that conflicts with the log has raft restarted in place without the
 // conflicting entries; what was committed comes back from the leader.
 func TestRestartInPlaceAfterAConflict(t *testing.T) {
+	long(t)
 	trio(t, func(t *testing.T, w *world, leader *node) {
 		for k := range 10 {
 			if _, err := leader.create(fmt.Sprint("t", k)); err != nil {
@@ -110,6 +113,7 @@ func TestRestartInPlaceAfterAConflict(t *testing.T) {
 
 // A controller's queue that is full refuses what clients ask, and nothing else.
 func TestOverloadedController(t *testing.T) {
+	long(t)
 	trio(t, func(t *testing.T, w *world, leader *node) {
 		c := leader.c
 		full := make([]*job, queueBounds[classClient])
@@ -137,6 +141,7 @@ func TestOverloadedController(t *testing.T) {
 
 // Only what users and brokers may ask for comes over the network.
 func TestInternalCommandsDoNotComeOverTheNetwork(t *testing.T) {
+	long(t)
 	trio(t, func(t *testing.T, w *world, leader *node) {
 		n := w.followers(leader)[0]
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -151,6 +156,7 @@ func TestInternalCommandsDoNotComeOverTheNetwork(t *testing.T) {
 }
 
 func TestChecks(t *testing.T) {
+	long(t)
 	bubble(t, []int32{1, 2, 3}, func(t *testing.T, w *world) {
 		bad := func(n *node) (names []string) {
 			for _, k := range n.c.Checks() {

@@ -24,10 +24,8 @@ import (
 //
 // CHRONIK_SEEDS=from-to runs other seeds than the usual ones.
 func TestSchedules(t *testing.T) {
-	from, to := 1, 8
-	if testing.Short() {
-		to = 1
-	}
+	long(t)
+	from, to := 1, 6
 	if s := os.Getenv("CHRONIK_SEEDS"); s != "" {
 		a, b, _ := strings.Cut(s, "-")
 		from, _ = strconv.Atoi(a)

@@ -13,6 +13,7 @@ import (
 // that breaks again and again, while writes go on. Its image never goes back
 // (recorder checks that), and in the end it is everyone's.
 func TestSnapshotInstallOverABrokenLink(t *testing.T) {
+	long(t)
 	bubble(t, []int32{1, 2, 3}, func(t *testing.T, w *world) {
 		for _, n := range w.nodes {
 			n.adjust = func(o *Options) {
@@ -83,6 +84,7 @@ func TestSnapshotInstallOverABrokenLink(t *testing.T) {
 
 // A snapshot is taken when the entries since the last one are many bytes, however few they are.
 func TestSnapshotByBytes(t *testing.T) {
+	long(t)
 	bubble(t, []int32{1}, func(t *testing.T, w *world) {
 		n := w.nodes[1]
 		n.adjust = func(o *Options) { o.Limits.SnapshotBytes = 64 << 10 }
