@@ -22,9 +22,6 @@ import (
 
 const apiVersionsKey = 18
 
-// maxApiVersions is the number of the newest version served.
-const maxApiVersions = 5
-
 var softwareName = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$`)
 
 func (b *Broker) apiVersions(c *call, req *kmsg.ApiVersionsRequest) kmsg.Response {

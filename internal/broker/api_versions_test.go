@@ -119,8 +119,13 @@ func TestTrap17_SoftwareNamesAndMisroutedClients(t *testing.T) {
 			name, version string
 			code          int16
 		}{
-			{"a", "1", 0}, {"apache-kafka-java", "4.4.0", 0}, {"", "1", codeInvalidRequest}, {"a", "", codeInvalidRequest},
-			{"-a", "1", codeInvalidRequest}, {"a.", "1", codeInvalidRequest}, {"a b", "1", codeInvalidRequest},
+			{"a", "1", 0},
+			{"apache-kafka-java", "4.4.0", 0},
+			{"", "1", codeInvalidRequest},
+			{"a", "", codeInvalidRequest},
+			{"-a", "1", codeInvalidRequest},
+			{"a.", "1", codeInvalidRequest},
+			{"a b", "1", codeInvalidRequest},
 		} {
 			resp := askVersions(c, 3, named(x.name, x.version))
 			wantEqual(t, fmt.Sprintf("%q %q", x.name, x.version), []any{resp.ErrorCode, len(resp.ApiKeys) > 0}, []any{x.code, x.code == 0})
@@ -132,8 +137,12 @@ func TestTrap17_SoftwareNamesAndMisroutedClients(t *testing.T) {
 			node    int32
 			code    int16
 		}{
-			{nil, -1, 0}, {&cluster, 1, 0}, {nil, 1, codeInvalidRequest}, {&cluster, -1, codeInvalidRequest},
-			{&cluster, 2, codeRebootstrapRequired}, {kmsg.StringPtr("another"), 1, codeRebootstrapRequired},
+			{nil, -1, 0},
+			{&cluster, 1, 0},
+			{nil, 1, codeInvalidRequest},
+			{&cluster, -1, codeInvalidRequest},
+			{&cluster, 2, codeRebootstrapRequired},
+			{kmsg.StringPtr("another"), 1, codeRebootstrapRequired},
 		} {
 			resp := askVersions(c, 5, func(q *kmsg.ApiVersionsRequest) { q.ClusterID, q.NodeID = x.cluster, x.node })
 			wantEqual(t, fmt.Sprint(x.cluster != nil, x.node), resp.ErrorCode, x.code)

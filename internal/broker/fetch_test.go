@@ -195,7 +195,7 @@ func TestTrap36_Sessions(t *testing.T) {
 
 			resp = next(5, func(q *kmsg.FetchRequest) { addPart(q, second, 0, 0) })
 			wantEqual(t, "a new partition is told of", one(t, fetchedParts(resp)).HighWatermark, 0)
-			resp = next(6, func(q *kmsg.FetchRequest) {
+			next(6, func(q *kmsg.FetchRequest) {
 				f := kmsg.NewFetchRequestForgottenTopic()
 				f.Topic, f.TopicID, f.Partitions = topic.name, topic.id, []int32{0}
 				q.ForgottenTopics = append(q.ForgottenTopics, f)

@@ -16,6 +16,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/record"
 	"github.com/chronik-stream/chronik/internal/vfs"
+	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
 )
 
 // batchTime is the timestamp of the test's records.
@@ -511,7 +512,9 @@ func TestProduceToATopicThatIsBeingOpened(t *testing.T) {
 			time.Sleep(300 * time.Millisecond)
 			stall.Heal()
 		}()
-		go b.topic("t", 1)
+		go b.ctl.do(&clusterv1.Command{Kind: &clusterv1.Command_CreateTopics{CreateTopics: &clusterv1.CreateTopics{
+			Topics: []*clusterv1.CreateTopics_Topic{{Name: "t", NumPartitions: 1, ReplicationFactor: 1}},
+		}}})
 		time.Sleep(time.Millisecond)
 		begin := time.Now()
 		r := one(t, produceTo(c, 9, produceOf(topicRef{name: "t"}, acksAll, batchOf(t, nil, "x"))))

@@ -5,7 +5,9 @@ import "encoding/binary"
 // The functions below append one value of a primitive type of the protocol.
 
 func appendInt16(dst []byte, v int16) []byte { return binary.BigEndian.AppendUint16(dst, uint16(v)) }
+
 func appendInt32(dst []byte, v int32) []byte { return binary.BigEndian.AppendUint32(dst, uint32(v)) }
+
 func appendInt64(dst []byte, v int64) []byte { return binary.BigEndian.AppendUint64(dst, uint64(v)) }
 
 // appendLen appends the length of an array or of bytes; -1 is null.
