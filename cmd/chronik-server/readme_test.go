@@ -183,11 +183,43 @@ func (p ports) replacer() *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
+// TestThreeNodesScript runs deploy/three-nodes/run.sh, on other ports, until it is interrupted.
+func TestThreeNodesScript(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs whole nodes: not with -short")
+	}
+	if _, err := exec.LookPath("sh"); err != nil {
+		t.Skip("the script is written for sh, which is not here")
+	}
+	text, err := os.ReadFile(filepath.Join(top, "deploy", "three-nodes", "run.sh"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := freePorts(t)
+	script := filepath.Join(t.TempDir(), "script.txtar")
+	writeFile(t, script, "exec sh run.sh &run&\nready\nexec chronik-server topic create orders -b $BOOTSTRAP\nstopservers\nwait run\n"+
+		"stdout '^bootstrap servers: '\nexists chronik-data/node-1 chronik-data/node-2 chronik-data/node-3\n"+
+		"-- run.sh --\n"+ports.replacer().Replace(string(text)))
+	testscript.Run(t, testscript.Params{
+		Files: []string{script},
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("BOOTSTRAP", fmt.Sprintf("localhost:%d", ports.kafka[2]))
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"ready":       func(ts *testscript.TestScript, _ bool, _ []string) { waitReadyNodes(ts, ports, 3) },
+			"stopservers": stopServers,
+		},
+	})
+}
+
 // waitReady waits until every server in the background can serve.
-func waitReady(ts *testscript.TestScript, p ports) {
+func waitReady(ts *testscript.TestScript, p ports) { waitReadyNodes(ts, p, len(ts.BackgroundCmds())) }
+
+func waitReadyNodes(ts *testscript.TestScript, p ports, n int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	for i := range ts.BackgroundCmds() {
+	for i := range n {
 		url := fmt.Sprintf("http://127.0.0.1:%d/readyz", p.kafka[i]+552)
 		for {
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -110,6 +110,7 @@ func (c *client) open(seeds []string, opts []kgo.Opt) error {
 		kgo.SoftwareNameAndVersion("chronik-server", softwareVersion(c.g.program.Version)),
 		kgo.DialTimeout(min(c.timeout, 5*time.Second)),
 		kgo.RetryTimeout(c.timeout),
+		kgo.RequestTimeoutOverhead(max(c.timeout, time.Second)),
 		kgo.MetadataMinAge(50 * time.Millisecond), // a command is short: it must see what it has just made
 	}, opts...)
 	if v, ok := c.g.values["log.level"]; ok && strings.EqualFold(*v, "debug") {

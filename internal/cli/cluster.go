@@ -5,8 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -38,13 +41,14 @@ type clusterState struct {
 }
 
 type nodeState struct {
-	ID     int32  `json:"id"`
-	Addr   string `json:"addr"`
-	Rack   string `json:"rack,omitempty"`
-	Fenced bool   `json:"fenced"`
-	Voter  bool   `json:"voter"`
-	Leader bool   `json:"leader"`
-	LogEnd int64  `json:"logEnd"` // of its metadata log, as the leader knows it; -1: not known
+	ID        int32  `json:"id"`
+	Addr      string `json:"addr"`
+	Rack      string `json:"rack,omitempty"`
+	Fenced    bool   `json:"fenced"`
+	Unreached string `json:"unreached,omitempty"` // why the address that clients are told cannot be connected to from here
+	Voter     bool   `json:"voter"`
+	Leader    bool   `json:"leader"`
+	LogEnd    int64  `json:"logEnd"` // of its metadata log, as the leader knows it; -1: not known
 }
 
 func (c *client) clusterStatus() *cobra.Command {
@@ -76,49 +80,111 @@ func (c *client) clusterStatus() *cobra.Command {
 	}
 }
 
-// clusterState asks for the cluster, its quorum and its topics.
+// clusterState asks for the cluster, its quorum and its topics. It asks one node that answers, and
+// leaves no choice to the client library, which would also try nodes that are gone.
 func (c *client) clusterState(ctx context.Context) (*clusterState, error) {
-	cluster := kmsg.NewPtrDescribeClusterRequest()
-	cluster.IncludeFencedBrokers = true
-	described, err := cluster.RequestWith(ctx, c.kgo)
-	if err == nil {
-		err = brokerError(described.ErrorCode, described.ErrorMessage)
+	s := &clusterState{Leader: -1, Term: -1, Committed: -1, Problems: []string{}, Nodes: []nodeState{}, Leaderless: []string{}}
+	var failed error
+	for _, b := range c.kgo.SeedBrokers() {
+		if failed = s.ask(ctx, b, min(2*time.Second, c.timeout/2)); failed == nil {
+			break
+		}
 	}
+	if failed != nil {
+		return nil, failed
+	}
+	slices.SortFunc(s.Nodes, func(a, b nodeState) int { return cmp.Compare(a.ID, b.ID) })
+	s.dial(ctx)
+	s.judge()
+	return s, nil
+}
+
+// ask fills the state with what one node knows. What the quorum has to say is waited for no longer
+// than patience: without a majority nobody says it, and the rest is shown all the same.
+func (s *clusterState) ask(ctx context.Context, b *kgo.Broker, patience time.Duration) error {
+	if err := s.brokers(ctx, b); err != nil {
+		return err
+	}
+	if err := s.topics(ctx, b); err != nil {
+		return err
+	}
+	// Last: a node answers a connection's requests in order, and this one may wait.
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := s.quorum(limited, b); limited.Err() != nil && ctx.Err() == nil {
+		s.Problems = append(s.Problems, "the metadata quorum has no leader: a majority of the voters must be running")
+	} else if err != nil {
+		s.Problems = append(s.Problems, "the metadata quorum does not answer: "+kafkaError(err, ""))
+	}
+	return nil
+}
+
+func (s *clusterState) brokers(ctx context.Context, b *kgo.Broker) error {
+	req := kmsg.NewPtrDescribeClusterRequest()
+	req.IncludeFencedBrokers = true
+	resp, err := b.RetriableRequest(ctx, req)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s := &clusterState{ClusterID: described.ClusterID, Leader: -1, Term: -1, Committed: -1, Problems: []string{}, Nodes: []nodeState{}, Leaderless: []string{}}
+	described := resp.(*kmsg.DescribeClusterResponse)
+	if err := brokerError(described.ErrorCode, described.ErrorMessage); err != nil {
+		return err
+	}
+	s.ClusterID, s.Nodes = described.ClusterID, []nodeState{}
 	for _, b := range described.Brokers {
-		n := nodeState{ID: b.NodeID, Addr: fmt.Sprintf("%s:%d", b.Host, b.Port), Fenced: b.IsFenced, LogEnd: -1}
+		n := nodeState{ID: b.NodeID, Addr: net.JoinHostPort(b.Host, fmt.Sprint(b.Port)), Fenced: b.IsFenced, LogEnd: -1}
 		if b.Rack != nil {
 			n.Rack = *b.Rack
 		}
 		s.Nodes = append(s.Nodes, n)
 	}
-	if err := s.quorum(ctx, c.kgo); err != nil {
-		s.Problems = append(s.Problems, "the metadata quorum does not answer: "+kafkaError(err, ""))
-	}
-	slices.SortFunc(s.Nodes, func(a, b nodeState) int { return cmp.Compare(a.ID, b.ID) })
-	topics, err := c.adm.ListTopicsWithInternal(ctx)
+	return nil
+}
+
+func (s *clusterState) topics(ctx context.Context, b *kgo.Broker) error {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = nil // all
+	resp, err := b.RetriableRequest(ctx, req)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, t := range topics.Sorted() {
+	s.Topics, s.Partitions, s.Leaderless = 0, 0, []string{}
+	for _, t := range resp.(*kmsg.MetadataResponse).Topics {
 		s.Topics++
-		for _, p := range t.Partitions.Sorted() {
+		for _, p := range t.Partitions {
 			s.Partitions++
-			if p.Leader < 0 {
-				s.Leaderless = append(s.Leaderless, fmt.Sprintf("%s-%d", t.Topic, p.Partition))
+			if p.Leader < 0 && t.Topic != nil {
+				s.Leaderless = append(s.Leaderless, fmt.Sprintf("%s-%d", *t.Topic, p.Partition))
 			}
 		}
 	}
-	s.judge()
-	return s, nil
+	slices.Sort(s.Leaderless)
+	return nil
+}
+
+// dial connects to every node at the address that clients are told, which is what goes wrong first.
+func (s *clusterState) dial(ctx context.Context) {
+	var all sync.WaitGroup
+	for i := range s.Nodes {
+		n := &s.Nodes[i]
+		if n.Addr == "-" {
+			continue
+		}
+		all.Go(func() {
+			conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", n.Addr)
+			if err != nil {
+				n.Unreached = cause(err).Error()
+				return
+			}
+			conn.Close()
+		})
+	}
+	all.Wait()
 }
 
 // quorum adds who leads and votes.
-func (s *clusterState) quorum(ctx context.Context, cl *kgo.Client) error {
-	q, err := describeQuorum(ctx, cl)
+func (s *clusterState) quorum(ctx context.Context, b *kgo.Broker) error {
+	q, err := quorumOf(ctx, b)
 	if err != nil {
 		return err
 	}
@@ -142,13 +208,13 @@ func (s *clusterState) quorum(ctx context.Context, cl *kgo.Client) error {
 	return nil
 }
 
-// describeQuorum asks for the state of the metadata log's replicas.
-func describeQuorum(ctx context.Context, cl *kgo.Client) (*kmsg.DescribeQuorumResponseTopicPartition, error) {
-	resp, err := quorumRequest().RequestWith(ctx, cl)
+// quorumOf asks one node for the state of the metadata log's replicas.
+func quorumOf(ctx context.Context, b *kgo.Broker) (*kmsg.DescribeQuorumResponseTopicPartition, error) {
+	resp, err := b.Request(ctx, quorumRequest())
 	if err != nil {
 		return nil, err
 	}
-	return quorumAnswer(resp)
+	return quorumAnswer(resp.(*kmsg.DescribeQuorumResponse))
 }
 
 func quorumRequest() *kmsg.DescribeQuorumRequest {
@@ -187,8 +253,11 @@ func (s *clusterState) judge() {
 	}
 	var fenced []int32
 	for _, n := range s.Nodes {
-		if n.Fenced {
+		switch {
+		case n.Fenced:
 			fenced = append(fenced, n.ID)
+		case n.Unreached != "":
+			s.Problems = append(s.Problems, fmt.Sprintf("node %d cannot be reached from here at %s, the address clients are told: %s", n.ID, n.Addr, n.Unreached))
 		}
 	}
 	if len(fenced) > 0 {
@@ -223,6 +292,12 @@ func (s *clusterState) table(t *table) {
 	t.head("NODE", "ADDRESS", "STATE", "QUORUM", "METADATA LOG", "RACK")
 	for _, n := range s.Nodes {
 		state, quorum, end := "serving", "observer", "-"
+		if s.Term < 0 {
+			quorum = "-" // nobody has said
+		}
+		if n.Unreached != "" {
+			state = "unreachable"
+		}
 		if n.Fenced {
 			state = "fenced"
 		}

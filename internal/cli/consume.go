@@ -144,7 +144,9 @@ func (c *client) consumeAll(ctx context.Context, s *consuming) (err error) {
 	}
 	if s.leaderless > 0 {
 		defer func() {
-			err = errors.Join(err, fmt.Errorf("%s not read, for want of a leader; 'chronik-server cluster status' tells more", plural(s.leaderless, "partition")))
+			if err == nil {
+				err = fmt.Errorf("%s not read, for want of a leader; 'chronik-server cluster status' tells more", plural(s.leaderless, "partition"))
+			}
 		}()
 	}
 	s.tail = newTail(ends)
@@ -176,7 +178,11 @@ func (c *client) poll(ctx context.Context, s *consuming) error {
 		fetches := c.kgo.PollFetches(wait)
 		cancel()
 		for _, e := range fetches.Errors() {
-			if !errors.Is(e.Err, context.DeadlineExceeded) && !errors.Is(e.Err, context.Canceled) {
+			switch {
+			case errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled):
+			case e.Topic == "":
+				return fmt.Errorf("cannot read: %s", kafkaError(e.Err, ""))
+			default:
 				return fmt.Errorf("cannot read %s-%d: %s", e.Topic, e.Partition, kafkaError(e.Err, ""))
 			}
 		}

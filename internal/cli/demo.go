@@ -266,15 +266,6 @@ func (d *demo) quorum(ctx context.Context, not int32) (leader, term int32, err e
 	}
 }
 
-// quorumOf asks one node.
-func quorumOf(ctx context.Context, b *kgo.Broker) (*kmsg.DescribeQuorumResponseTopicPartition, error) {
-	resp, err := b.Request(ctx, quorumRequest())
-	if err != nil {
-		return nil, err
-	}
-	return quorumAnswer(resp.(*kmsg.DescribeQuorumResponse))
-}
-
 // killLeader ends the Raft leader with kill -9 and shows what goes on without it.
 func (d *demo) killLeader(ctx context.Context) (*demoNode, error) {
 	id, term, err := d.quorum(ctx, 0)

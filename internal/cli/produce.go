@@ -55,6 +55,7 @@ func (g *globals) produce() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p.hasKey = cmd.Flags().Changed("key")
 		opts, err := p.options()
+		opts = append(opts, kgo.RecordDeliveryTimeout(c.timeout))
 		if err != nil {
 			return err
 		}
@@ -229,18 +230,7 @@ func (c *client) produceAll(ctx context.Context, topic string, next func() (*kgo
 		p.Records++
 		p.First, p.Last = min(p.First, r.Offset), max(p.Last, r.Offset)
 	}
-	var inputErr error
-	for ctx.Err() == nil {
-		r, err := next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			inputErr = fmt.Errorf("cannot read a record from standard input: %w", err)
-			break
-		}
-		c.kgo.Produce(ctx, r, acked)
-	}
+	inputErr := c.feed(ctx, next, acked)
 	if err := c.kgo.Flush(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
@@ -257,13 +247,54 @@ func (c *client) produceAll(ctx context.Context, topic string, next func() (*kgo
 			return err
 		}
 	}
-	if errors.Is(failed, kerr.UnknownTopicOrPartition) {
+	switch {
+	case c.cmd.Context().Err() != nil:
+		return errors.New("interrupted; what is acknowledged is written")
+	case errors.Is(failed, kerr.UnknownTopicOrPartition):
 		return notFoundf("there is no topic %q, and the cluster makes none by itself: 'chronik-server topic create %s' does", topic, topic)
-	}
-	if failed != nil {
+	case errors.Is(failed, kgo.ErrRecordTimeout):
+		return fmt.Errorf("cannot write to %s: no acknowledgement within %v; 'chronik-server cluster status' tells whether a node is missing", topic, c.timeout)
+	case failed != nil:
 		return fmt.Errorf("cannot write to %s: %s", topic, kafkaError(failed, ""))
 	}
 	return inputErr
+}
+
+// feed hands records to the client until there is no more, or ctx ends. Reading is left to a goroutine,
+// for a terminal may not give the next line before a person has typed it: it ends with the process.
+func (c *client) feed(ctx context.Context, next func() (*kgo.Record, error), acked func(*kgo.Record, error)) error {
+	type input struct {
+		record *kgo.Record
+		err    error
+	}
+	inputs := make(chan input, 1000)
+	go func() {
+		for {
+			r, err := next()
+			select {
+			case inputs <- input{r, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case in := <-inputs:
+			if errors.Is(in.err, io.EOF) {
+				return nil
+			}
+			if in.err != nil {
+				return fmt.Errorf("cannot read a record from standard input: %w", in.err)
+			}
+			c.kgo.Produce(ctx, in.record, acked)
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 func (p production) result() result {
