@@ -125,6 +125,7 @@ func (d *Directory) recoverLog(name string, p *recoveryProgress) {
 		r.entry, r.known = d.loaded.entries[name]
 	}
 	sameBoot := d.loaded != nil && d.bootID != "" && d.loaded.boot == d.bootID
+	r.warm = sameBoot
 	r.strict = d.distrust || sameBoot && !r.entry.failed || r.entry.corrupt
 	opened, err := r.run(d.clean)
 	p.bytes.Add(r.scanned)

@@ -27,6 +27,7 @@ type recovery struct {
 	entry  checkpointEntry
 	known  bool // there is an entry
 	strict bool
+	warm   bool // the page cache has what the dead process has written
 
 	files     []segmentFiles // oldest first
 	snapshots []int64

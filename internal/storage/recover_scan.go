@@ -221,19 +221,9 @@ func (r *recovery) scanSegment(s *segment, f segmentFiles, pos, end int64) (int6
 		return end, nil, s.openFailed(err)
 	}
 	defer h.release()
-	intact := int64(-1)
-	if r.strict {
-		intact = scanIntact(h, pos, f.size)
-	}
-	// What the dead process has written, or cut off, may be in memory alone; and if a flush of its
-	// failed, memory may hold what the disk does not, and another flush would not tell.
-	if err := h.Datasync(); err != nil {
-		return end, nil, fmt.Errorf("flush %s: %w", f.name(), err)
-	}
-	if f.size > pos {
-		if err := vfs.DropCache(h.File, pos, f.size-pos); err != nil {
-			return end, nil, fmt.Errorf("read back %s: %w", f.name(), err)
-		}
+	intact, err := r.settle(h, f, pos)
+	if err != nil {
+		return end, nil, err
 	}
 	w := newScanner(h, pos, f.size, !invariant.Mutant("storage-skip-crc"))
 	defer w.close()
@@ -271,6 +261,45 @@ func (r *recovery) scanSegment(s *segment, f segmentFiles, pos, end int64) (int6
 		}
 		end = next
 	}
+}
+
+// settle makes durable what the dead process has written to a segment from pos on, or cut off, and
+// may be in memory alone. If a flush of its failed, memory holds what the disk does not, and another
+// flush would not tell: so what is intact is written once more, and all is read back from the
+// device. It returns up to where it was intact.
+func (r *recovery) settle(h *handle, f segmentFiles, pos int64) (intact int64, err error) {
+	if r.warm {
+		intact = scanIntact(h, pos, f.size)
+		if err := rewrite(h, pos, intact); err != nil {
+			return intact, fmt.Errorf("rewrite %s: %w", f.name(), err)
+		}
+	}
+	if err := h.Datasync(); err != nil {
+		return intact, fmt.Errorf("flush %s: %w", f.name(), err)
+	}
+	if f.size > pos {
+		if err := vfs.DropCache(h.File, pos, f.size-pos); err != nil {
+			return intact, fmt.Errorf("read back %s: %w", f.name(), err)
+		}
+	}
+	return intact, nil
+}
+
+// rewrite writes the bytes of a file from pos to end as they are.
+func rewrite(f vfs.File, pos, end int64) error {
+	b := scanBuffers.Get().(*[scanWindow]byte)
+	defer scanBuffers.Put(b)
+	for pos < end {
+		p := b[:min(int64(len(b)), end-pos)]
+		if err := readFull(f, p, pos); err != nil {
+			return err
+		}
+		if _, err := f.WriteAt(p, pos); err != nil {
+			return err
+		}
+		pos += int64(len(p))
+	}
+	return nil
 }
 
 // scanIntact returns up to where the batches of a file from pos on are intact.

@@ -34,7 +34,7 @@ func (l *Log) truncate(offset int64, fully bool) error {
 	if cut.lowered {
 		if err := l.dir.checkpoints.save(true); err != nil {
 			l.mu.Lock()
-			l.truncating = false
+			l.truncating, l.recovery = false, cut.before
 			l.mu.Unlock()
 			return fmt.Errorf("%w: %s: lower the recovery point before a truncation: %w", ErrStorage, l.id, err)
 		}
@@ -67,6 +67,7 @@ type truncation struct {
 	fresh  bool       // keep is a new, empty segment
 
 	lowered bool       // the recovery point had to go down
+	before  point      // it was here
 	sync    []*segment // kept, and holding bytes no flush has covered
 }
 
@@ -93,7 +94,7 @@ func (l *Log) planTruncation(offset int64, fully bool) (*truncation, error) {
 	if err := l.Err(); err != nil {
 		return nil, err
 	}
-	l.truncating = true
+	l.truncating, cut.before = true, l.recovery
 	switch {
 	case cut.fresh: // nothing is promised until the new segment is there
 		l.recovery, cut.lowered = point{offset: min(l.start.Load(), offset), base: segments[0].base}, true
@@ -368,7 +369,9 @@ func (l *Log) dropBelowStart(reason string) error {
 		if err := l.writeSnapshot(first, state); err != nil {
 			return fmt.Errorf("%w: %s: producer state at %d: %w", ErrStorage, l.id, first, err)
 		}
-		if err := l.dir.fs.SyncDir(l.dirPath()); err != nil {
+	}
+	if l.renamed {
+		if err := l.syncNames(); err != nil {
 			return fmt.Errorf("%w: %s: producer state at %d: %w", ErrStorage, l.id, first, err)
 		}
 	}
