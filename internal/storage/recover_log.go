@@ -228,6 +228,7 @@ func (r *recovery) opened(to point) {
 	l.durable = to
 	l.recovery = to
 	l.durableStart = l.start.Load()
+	l.newLog, l.filesMade = true, 1 // nothing tells whether the names were synced; the first flush makes sure
 	epochs := trimEpochs(r.epochs, l.start.Load())
 	l.epochs.Store(&epochs)
 }
