@@ -58,6 +58,7 @@ type Cluster struct {
 	o     Options
 	Net   *vnet.Network
 	Nodes []*Node
+	trips *trips
 	logs  *ring
 }
 
@@ -77,6 +78,7 @@ type Node struct {
 type running struct {
 	net    *lifeline
 	disk   *vfs.Mem
+	faults *vfs.Faults // of disk
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error // valid after done
@@ -89,7 +91,8 @@ func New(t testing.TB, o Options) *Cluster {
 	if o.Latency == 0 {
 		o.Latency = 100 * time.Microsecond
 	}
-	c := &Cluster{t: t, o: o, Net: vnet.New(vnet.Latency(o.Latency)), logs: &ring{}}
+	trips := &trips{usual: o.Latency, slow: map[[2]string]time.Duration{}}
+	c := &Cluster{t: t, o: o, Net: vnet.New(trips.latency), trips: trips, logs: &ring{}}
 	for i := range o.Nodes {
 		n := &Node{ID: int32(i + 1), Name: fmt.Sprintf("node%d", i+1), c: c, disk: vfs.NewMem(), raft: raftstore.NewMemory()}
 		c.Net.Host(n.Name).Down()
@@ -142,6 +145,54 @@ func (c *Cluster) Bootstrap() []string {
 		a = append(a, n.Addr())
 	}
 	return a
+}
+
+// PowerLoss takes the power from all nodes in one moment, and returns when what ran has ended.
+func (c *Cluster) PowerLoss() { c.endAll((*Node).losePower) }
+
+// Kill ends all nodes in one moment as kill -9 does, and returns when what ran has ended.
+func (c *Cluster) Kill() { c.endAll((*Node).kill) }
+
+func (c *Cluster) endAll(end func(*Node) *running) {
+	var ended []*running
+	for _, n := range c.Nodes {
+		if r := end(n); r != nil {
+			ended = append(ended, r)
+		}
+	}
+	for _, r := range ended {
+		<-r.done
+	}
+}
+
+// Stop stops all running nodes in order, at the same time.
+func (c *Cluster) Stop() error {
+	var stopping []*running
+	for _, n := range c.Nodes {
+		if n.run != nil {
+			n.run.cancel()
+			stopping = append(stopping, n.run)
+		}
+	}
+	var errs []error
+	for _, r := range stopping {
+		<-r.done
+		errs = append(errs, r.err)
+	}
+	for _, n := range c.Nodes {
+		n.run = nil
+		c.Net.Host(n.Name).Down()
+	}
+	return errors.Join(errs...)
+}
+
+// Slow makes packets from one host to another take d, until Heal.
+func (c *Cluster) Slow(from, to string, d time.Duration) { c.trips.set(from, to, d) }
+
+// Heal brings all links up and makes them as quick as they were.
+func (c *Cluster) Heal() {
+	c.trips.heal()
+	c.Net.Heal()
 }
 
 // Client returns a client on a host of its own.
@@ -197,6 +248,15 @@ func (n *Node) Err() error { return n.run.err }
 // Raft is the disk of the node's Raft store, to stall and to damage.
 func (n *Node) Raft() *raftstore.Memory { return n.raft }
 
+// Disk injects faults into the file system of the running node, nil if none runs. A
+// restart ends all of them. What stalls or delays a call must be healed before an orderly stop.
+func (n *Node) Disk() *vfs.Faults {
+	if n.run == nil {
+		return nil
+	}
+	return n.run.faults
+}
+
 // Start starts the node on what its disks hold.
 func (n *Node) Start() {
 	if n.run != nil {
@@ -209,14 +269,14 @@ func (n *Node) Start() {
 	host := n.c.Net.Host(n.Name)
 	host.Up()
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{net: &lifeline{host: host}, disk: n.disk, cancel: cancel, done: make(chan struct{})}
+	r := &running{net: &lifeline{host: host}, disk: n.disk, faults: vfs.NewFaults(n.disk), cancel: cancel, done: make(chan struct{})}
 	n.run = r
 	logger := n.c.o.Logger
 	if logger == nil {
 		logger = slog.New(slog.NewTextHandler(n.c.logs, nil))
 	}
 	env := node.Env{
-		FS:      r.disk,
+		FS:      r.faults,
 		Network: r.net,
 		Machine: &config.Machine{
 			Hostname:   func() (string, error) { return n.Name, nil },
@@ -276,24 +336,70 @@ func (n *Node) Stop() error {
 }
 
 // Kill ends the node as kill -9 does.
-func (n *Node) Kill() { n.end(func(d *vfs.Mem) *vfs.Mem { return d.Kill() }) }
+func (n *Node) Kill() { n.await(n.kill()) }
 
 // PowerLoss ends the node as the loss of power does.
-func (n *Node) PowerLoss() { n.end(func(d *vfs.Mem) *vfs.Mem { return d.Crash(n.c.o.Rand) }) }
+func (n *Node) PowerLoss() { n.await(n.losePower()) }
 
-func (n *Node) end(crash func(*vfs.Mem) *vfs.Mem) {
+// await waits for the end of a life. Its goroutines end by themselves, but only
+// when they have may the next life open the Raft store.
+func (n *Node) await(r *running) {
+	if r != nil {
+		<-r.done
+	}
+}
+
+func (n *Node) kill() *running { return n.end(func(d *vfs.Mem) *vfs.Mem { return d.Kill() }) }
+
+func (n *Node) losePower() *running {
+	return n.end(func(d *vfs.Mem) *vfs.Mem { return d.Crash(n.c.o.Rand) })
+}
+
+func (n *Node) end(crash func(*vfs.Mem) *vfs.Mem) *running {
 	r := n.run
 	if r == nil {
-		return
+		return nil
 	}
 	n.disk = crash(r.disk)
 	n.raft.Crash(n.c.o.Rand)
 	r.net.cut.Store(true)
 	n.c.Net.Host(n.Name).Down()
+	r.faults.Heal()
 	r.cancel()
 	n.run = nil
-	// Its goroutines end by themselves, but only the next life may open the Raft store.
-	<-r.done
+	return r
+}
+
+// trips is how long packets take.
+type trips struct {
+	usual time.Duration
+
+	mu   sync.Mutex
+	slow map[[2]string]time.Duration
+}
+
+func (t *trips) latency(from, to string) time.Duration {
+	if from == to {
+		return 0
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if d, ok := t.slow[[2]string{from, to}]; ok {
+		return d
+	}
+	return t.usual
+}
+
+func (t *trips) set(from, to string, d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.slow[[2]string{from, to}] = d
+}
+
+func (t *trips) heal() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.slow)
 }
 
 // lifeline is a host's network as one life of a node sees it: once cut, it is gone for good, even when the host is up again.

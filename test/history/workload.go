@@ -36,6 +36,8 @@ type Workload struct {
 	Pace       time.Duration
 	Topics     int   // data topics; 0 stands for 2
 	Partitions int32 // of each; 0 stands for 6
+	// Tails is how many consumers follow all partitions, Members how many read them as a group and commit by hand.
+	Tails, Members int
 
 	serial atomic.Int64
 
@@ -44,13 +46,17 @@ type Workload struct {
 	acked   map[place]string
 	commits map[string]map[int32]int64 // topic -> partition -> highest acknowledged commit
 	created map[string]kadm.TopicID
+	twice   []string // places acknowledged for two records
+
+	observed *observed
 }
 
 func (w *Workload) group() string { return "group-" + w.Run }
 
-// Load runs until ctx ends: producers with acks=all and acks=1, a committer, and a creator of topics.
+// Load runs until ctx ends: producers with acks=all and acks=1, consumers, a committer, and a creator of topics.
 func (w *Workload) Load(ctx context.Context) {
 	w.acked, w.commits, w.created = map[place]string{}, map[string]map[int32]int64{}, map[string]kadm.TopicID{}
+	w.observed = newObserved()
 	k := w.Clients(nil)
 	defer k.Close()
 	adm := kadm.NewClient(k)
@@ -76,6 +82,12 @@ func (w *Workload) Load(ctx context.Context) {
 	defer wg.Wait()
 	for i := range 4 {
 		wg.Go(func() { w.produce(ctx, i) })
+	}
+	for i := range w.Tails {
+		wg.Go(func() { w.tail(ctx, i) })
+	}
+	for i := range w.Members {
+		wg.Go(func() { w.member(ctx, i) })
 	}
 	wg.Go(func() { w.commit(ctx, adm) })
 	wg.Go(func() { w.create(ctx, adm) })
@@ -105,13 +117,20 @@ func (w *Workload) produce(ctx context.Context, i int) {
 		value += string(filler)
 		k.Produce(ctx, &kgo.Record{Topic: w.topics[rand.IntN(len(w.topics))], Value: []byte(value)}, func(r *kgo.Record, err error) {
 			if err == nil {
-				w.mu.Lock()
-				w.acked[place{r.Topic, r.Partition, r.Offset}] = value
-				w.mu.Unlock()
+				w.acknowledged(place{r.Topic, r.Partition, r.Offset}, value)
 			}
 		})
 		w.pause(ctx, w.Pace)
 	}
+}
+
+func (w *Workload) acknowledged(at place, value string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if other, ok := w.acked[at]; ok {
+		w.twice = append(w.twice, fmt.Sprintf("%v was acknowledged for %.40q and for %.40q", at, other, value))
+	}
+	w.acked[at] = value
 }
 
 func (w *Workload) commit(ctx context.Context, adm *kadm.Client) {
@@ -158,13 +177,14 @@ func (w *Workload) pause(ctx context.Context, d time.Duration) {
 // Summary is what a check found.
 type Summary struct {
 	Acked, Found, Lost int      // records acknowledged, read back, acknowledged and not read back
+	Seen, Starts       int      // records that consumers saw while it ran; partitions that members of the group began to read
 	Commits, Topics    int      // partitions with acknowledged commits; acknowledged topics
 	Wrong              []string // what must not be, in words; the first ones of each kind
 }
 
 // String is one line.
 func (s *Summary) String() string {
-	return fmt.Sprintf("%d acknowledged records of %d found, %d lost; %d commits and %d topics checked", s.Acked, s.Found, s.Lost, s.Commits, s.Topics)
+	return fmt.Sprintf("%d acknowledged records of %d found, %d lost; %d seen by consumers, %d starts of members; %d commits and %d topics checked", s.Acked, s.Found, s.Lost, s.Seen, s.Starts, s.Commits, s.Topics)
 }
 
 const wrongLimit = 20
@@ -181,10 +201,14 @@ func (w *Workload) Check(ctx context.Context, addrs []string) (*Summary, error) 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := &Summary{Acked: len(w.acked), Topics: len(w.created)}
-	found, err := w.readBack(ctx, s)
+	found, ends, err := w.readBack(ctx, s)
 	if err != nil {
 		return s, err
 	}
+	for _, wrong := range w.twice {
+		s.wrong("%s", wrong)
+	}
+	w.observed.check(s, found, ends)
 	for p, value := range w.acked {
 		if got, ok := found[p]; !ok || got != value {
 			s.Lost++
@@ -197,9 +221,9 @@ func (w *Workload) Check(ctx context.Context, addrs []string) (*Summary, error) 
 	return s, w.checkTopics(ctx, s, addrs)
 }
 
-func (w *Workload) readBack(ctx context.Context, s *Summary) (map[place]string, error) {
+func (w *Workload) readBack(ctx context.Context, s *Summary) (map[place]string, map[partition]int64, error) {
 	if len(w.topics) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	k := w.Clients(nil, kgo.ConsumeTopics(w.topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	defer k.Close()
@@ -208,16 +232,20 @@ func (w *Workload) readBack(ctx context.Context, s *Summary) (map[place]string, 
 		err = ends.Error()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("end offsets: %w", err)
+		return nil, nil, fmt.Errorf("end offsets: %w", err)
 	}
 	want := 0
-	ends.Each(func(o kadm.ListedOffset) { want += int(o.Offset) })
+	at := map[partition]int64{}
+	ends.Each(func(o kadm.ListedOffset) {
+		at[partition{o.Topic, o.Partition}] = o.Offset
+		want += int(o.Offset)
+	})
 	found := map[place]string{}
 	values := map[string]place{}
 	for len(found) < want {
 		fs := k.PollFetches(ctx)
 		if err := fs.Err(); err != nil {
-			return nil, fmt.Errorf("read back %d of %d records: %w", len(found), want, err)
+			return nil, nil, fmt.Errorf("read back %d of %d records: %w", len(found), want, err)
 		}
 		fs.EachRecord(func(r *kgo.Record) {
 			p := place{r.Topic, r.Partition, r.Offset}
@@ -232,7 +260,7 @@ func (w *Workload) readBack(ctx context.Context, s *Summary) (map[place]string, 
 		})
 	}
 	s.Found = len(found)
-	return found, nil
+	return found, at, nil
 }
 
 func (w *Workload) checkCommits(ctx context.Context, s *Summary) error {
@@ -256,19 +284,38 @@ func (w *Workload) checkCommits(ctx context.Context, s *Summary) error {
 	return nil
 }
 
+// patience is how long a node of a healed cluster may take to learn of a topic.
+const patience = 10 * time.Second
+
 func (w *Workload) checkTopics(ctx context.Context, s *Summary, addrs []string) error {
 	for _, addr := range addrs {
 		k := w.Clients([]string{addr})
-		topics, err := kadm.NewClient(k).ListTopics(ctx)
+		wrong, err := w.topicsOf(ctx, kadm.NewClient(k))
+		for deadline := time.Now().Add(patience); (err != nil || len(wrong) > 0) && time.Now().Before(deadline) && ctx.Err() == nil; {
+			w.pause(ctx, 100*time.Millisecond)
+			wrong, err = w.topicsOf(ctx, kadm.NewClient(k))
+		}
 		k.Close()
 		if err != nil {
 			return fmt.Errorf("topics of %s: %w", addr, err)
 		}
-		for _, name := range slices.Sorted(maps.Keys(w.created)) {
-			if got := topics[name]; got.ID != w.created[name] {
-				s.wrong("%s: topic %s was acknowledged with id %v; there now: %v", addr, name, w.created[name], got.ID)
-			}
+		for _, line := range wrong {
+			s.wrong("%s: %s", addr, line)
 		}
 	}
 	return nil
+}
+
+// topicsOf compares the topics that one node lists with the acknowledged ones.
+func (w *Workload) topicsOf(ctx context.Context, adm *kadm.Client) (wrong []string, err error) {
+	topics, err := adm.ListTopics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.created)) {
+		if got := topics[name]; got.ID != w.created[name] {
+			wrong = append(wrong, fmt.Sprintf("topic %s was acknowledged with id %v; there now: %v", name, w.created[name], got.ID))
+		}
+	}
+	return wrong, nil
 }

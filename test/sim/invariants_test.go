@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -82,23 +83,41 @@ func (v *invariants) check(t *testing.T) {
 	}
 }
 
-// settled waits until all nodes show one image, and one only.
+// settled waits until all nodes show one image, and one only, in which every broker is in
+// service and every partition has a leader.
 func (v *invariants) settled(t *testing.T) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		v.check(t)
-		first := v.c.Nodes[0].Node().Image()
-		equal := true
-		for _, n := range v.c.Nodes[1:] {
-			img := n.Node().Image()
-			equal = equal && img.Index() == first.Index() && img.Digest() == first.Digest()
-		}
-		if equal {
+		missing := v.missing()
+		if missing == "" {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Errorf("the nodes do not agree on one image")
+			t.Errorf("10 s after the end of all faults: %s", missing)
 			return
 		}
 	}
+}
+
+// missing says what a healthy cluster would have and this one has not.
+func (v *invariants) missing() string {
+	first := v.c.Nodes[0].Node().Image()
+	for _, n := range v.c.Nodes {
+		img := n.Node().Image()
+		if img.Index() != first.Index() || img.Digest() != first.Digest() {
+			return fmt.Sprintf("the image of %s is at index %d, that of %s at %d", n.Name, img.Index(), v.c.Nodes[0].Name, first.Index())
+		}
+		if b := first.Broker(n.ID); b == nil || b.Fenced {
+			return n.Name + " is fenced"
+		}
+	}
+	for topic := range first.Topics() {
+		for _, p := range topic.Partitions {
+			if p.Leader < 0 {
+				return fmt.Sprintf("%s-%d has no leader", topic.Name, p.Index)
+			}
+		}
+	}
+	return ""
 }

@@ -68,11 +68,11 @@ func schedule(t *testing.T, seed uint64) {
 	c.Start()
 	awaitAll(t, c, "formation")
 	inv := newInvariants(c)
-	w := &history.Workload{Run: fmt.Sprintf("s%d", seed), Pace: 20 * time.Millisecond, Clients: func(addrs []string, opts ...kgo.Opt) *kgo.Client {
+	w := &history.Workload{Run: fmt.Sprintf("s%d", seed), Pace: 20 * time.Millisecond, Tails: 1, Members: members, Clients: func(addrs []string, opts ...kgo.Opt) *kgo.Client {
 		if addrs != nil {
 			opts = append([]kgo.Opt{kgo.SeedBrokers(addrs...)}, opts...)
 		}
-		return c.Client("client", opts...)
+		return c.Client(client, opts...)
 	}}
 	loading, stopLoad := context.WithCancel(context.Background())
 	loaded := make(chan struct{})
@@ -81,10 +81,15 @@ func schedule(t *testing.T, seed uint64) {
 		w.Load(loading)
 	}()
 
+	faults := newPlan(rng, c, func(n *testcluster.Node) {
+		if err := n.Stop(); err != nil {
+			story.add(fmt.Sprintf("the stop of %s: %v", n.Name, err))
+		}
+	})
 	for end := time.Now().Add(faultTime); time.Now().Before(end); {
-		e := next(rng, c)
+		e := faults.next()
 		story.add(e.name)
-		e.do(c)
+		e.do()
 		for pause := time.Duration(50+rng.IntN(2500)) * time.Millisecond; pause > 0; pause -= 50 * time.Millisecond {
 			time.Sleep(50 * time.Millisecond)
 			inv.check(t)
@@ -100,12 +105,9 @@ func schedule(t *testing.T, seed uint64) {
 	<-loaded
 
 	story.add("heal everything, start all")
-	c.Net.Heal()
-	for _, n := range c.Nodes {
-		n.Raft().SetHook(nil)
-	}
-	c.Start()
+	faults.repair()
 	awaitAll(t, c, "the end of all faults")
+	inv.settled(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	s, err := w.Check(ctx, c.Bootstrap())
