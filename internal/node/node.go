@@ -261,6 +261,9 @@ func (n *Node) stop(clean bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	err := n.storage.Close(ctx)
+	if errors.Is(err, storage.ErrNotRecovered) {
+		err, clean = nil, false // the start was broken off before it had changed anything
+	}
 	errs = append(errs, err, n.parts.stopAbove("admin"))
 	if clean && n.epoch > 0 && errors.Join(errs...) == nil {
 		errs = append(errs, storage.WriteCleanShutdown(n.dir.fs, n.dir.path, n.epoch))

@@ -54,9 +54,7 @@ func (l *Log) Append(epoch int32, batches []Append) error {
 	wish := l.flushWishLocked()
 	l.mu.Unlock()
 	l.askFlush(wish)
-	if err != nil {
-		l.announce()
-	}
+	l.announce() // also without an error: the failure may have come after a part of the call
 	return err
 }
 

@@ -9,9 +9,16 @@ import (
 
 // Close flushes all logs and writes all that lets the next start open them without reading their
 // data. Run must have returned. After an error, or when ctx ends first, the stop was not clean: the
-// marker (WriteCleanShutdown) must not be written, and the next start recovers.
+// marker (WriteCleanShutdown) must not be written, and the next start recovers. If Recover has not
+// come to its end Close writes nothing, leaves everything to the next start and returns ErrNotRecovered.
 func (d *Directory) Close(ctx context.Context) error {
 	logs := d.Logs()
+	if !d.recovered {
+		for _, l := range logs {
+			l.shut()
+		}
+		return fmt.Errorf("close %s: %w", d.path, ErrNotRecovered)
+	}
 	for _, l := range logs {
 		l.mu.Lock()
 		l.stopped = true

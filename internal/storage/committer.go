@@ -123,7 +123,9 @@ func (c *committer) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		c.takeDue()
+		if c.takeDue() {
+			c.signal()
+		}
 		if next, ok := c.nextDue(); ok {
 			timer.Reset(next)
 		} else {
@@ -142,12 +144,12 @@ func (c *committer) run(ctx context.Context) {
 	}
 }
 
-// takeDue moves the lazy logs whose time has come into the next round.
-func (c *committer) takeDue() {
+// takeDue moves the lazy logs whose time has come into the next round and tells whether there were any.
+func (c *committer) takeDue() (moved bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.lazy) == 0 {
-		return
+		return false
 	}
 	now := int64(time.Since(c.dir.opened))
 	kept := c.lazy[:0]
@@ -158,12 +160,13 @@ func (c *committer) takeDue() {
 		default:
 			l.flush.lazy.Store(false)
 			if !l.flush.queued.Swap(true) {
-				c.queue = append(c.queue, l)
+				c.queue, moved = append(c.queue, l), true
 			}
 		}
 	}
 	clear(c.lazy[len(kept):])
 	c.lazy = kept
+	return moved
 }
 
 // nextDue returns how long it takes until a lazy log is due.

@@ -38,6 +38,10 @@ type Directory struct {
 	loaded   *checkpoint // as it was found; nil if there was none
 	distrust bool        // there is data, but no readable checkpoint
 
+	// recovered: Recover has come to its end. Before that the recovery points are not this process's
+	// to write: those of the logs that it has not reached stand in the file alone.
+	recovered bool
+
 	recoveryThreads int
 	flushThreads    int
 	retentionEvery  time.Duration

@@ -33,6 +33,8 @@ var (
 	// ErrNotContiguous: a replicated batch does not continue the log.
 	ErrNotContiguous = errors.New("storage: batch does not continue the log")
 
+	// ErrNotRecovered: the directory was closed before its logs were recovered; nothing was written.
+	ErrNotRecovered = errors.New("storage: the logs have not been recovered")
 	// ErrExists: there is a log of that name.
 	ErrExists = errors.New("storage: log exists")
 	// ErrNoMeta: the directory has no meta.properties and no data.

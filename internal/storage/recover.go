@@ -59,6 +59,7 @@ func (d *Directory) Recover(ctx context.Context) error {
 			return fmt.Errorf("recover %s: write recovery points: %w", d.path, err)
 		}
 	}
+	d.recovered = true
 	took := time.Since(p.began)
 	d.metrics.recoverySeconds.Set(took.Seconds())
 	d.logger.Info("logs are open", "logs", d.count(), "clean", d.clean, "scanned_bytes", p.bytes.Load(), "took", took.Round(time.Millisecond))

@@ -116,7 +116,7 @@ func (d *Directory) setAside(l *Log, suffix string, keep time.Duration) error {
 	l.beginMaint() // a checkpoint that is being written must not land in a log that takes the name
 	defer l.endMaint()
 	if !d.unregister(l) {
-		return ErrClosed
+		return nil // somebody else was faster, and has finished
 	}
 	path := filepath.Join(d.path, asideName(l.id, suffix))
 	l.mu.Lock()
