@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/chronik-stream/chronik/internal/invariant"
 	"github.com/chronik-stream/chronik/internal/replica"
 	"github.com/chronik-stream/chronik/internal/wire"
 )
@@ -254,10 +255,10 @@ func (set *fetchSet) settleSession() {
 	kept := set.scratch[:0]
 	for _, gave := range []bool{false, true} {
 		for _, f := range set.ready {
-			if f.gone || (f.bytes > 0) != gave {
+			if f.gone || (f.bytes > 0) != (gave != invariant.Mutant("broker-session-no-rotation")) {
 				continue
 			}
-			if gave || f.result.Code != codeNone || f.want.Offset < f.result.HighWatermark {
+			if f.bytes > 0 || f.result.Code != codeNone || f.want.Offset < f.result.HighWatermark {
 				kept = append(kept, f)
 			} else {
 				f.listed = false

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/config"
+	"github.com/chronik-stream/chronik/internal/invariant"
 	"github.com/chronik-stream/chronik/internal/record"
 	"github.com/chronik-stream/chronik/internal/replica"
 	"github.com/chronik-stream/chronik/internal/storage"
@@ -306,7 +307,7 @@ func (s *session) appendGroup(g *appendGroup) {
 		default:
 			res := &r.results[position]
 			res.BaseOffset, res.LogAppendTime, res.LogStart = a.BaseOffset, a.LogAppendTime, a.LogStart
-			if r.body.Acks != acksNone {
+			if r.body.Acks != acksNone && !(a.Duplicate && invariant.Mutant("broker-duplicate-acked-at-once")) {
 				r.targets = append(r.targets, target{g.partition, replica.NextOffset(a), position})
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/chronik-stream/chronik/internal/invariant"
 	"github.com/chronik-stream/chronik/internal/vfs"
 )
 
@@ -232,7 +233,7 @@ func (c *Client) takeLocked() bool {
 	}
 	first, last := c.head, c.head
 	n := int32(1)
-	for last.next != nil && last.next.done {
+	for last.next != nil && (last.next.done || invariant.Mutant("listener-no-order")) {
 		last = last.next
 		n++
 	}

@@ -128,17 +128,23 @@ func (p *Partition) AppendLeader(batches []storage.Append, r *Round) error {
 	} else if now.epoch != v.epoch {
 		return ErrNotLeader
 	}
+	p.note(a, v.caching, r)
+	return nil
+}
+
+// note takes account of an append that the log has.
+func (p *Partition) note(a appended, caching bool, r *Round) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if a.bytes > 0 {
 		p.untold = append(p.untold, a)
 	}
-	if v.caching {
+	switch {
+	case caching:
 		p.advanceLocked(r)
-	} else {
+	case !invariant.Mutant("replica-tell-at-flush-only"):
 		p.tellReadableLocked(r) // the flush may have been quicker than we are
 	}
-	p.mu.Unlock()
-	return nil
 }
 
 // sum tells what batches were appended.
@@ -274,7 +280,7 @@ func (p *Partition) tellReadableLocked(r *Round) {
 // holds the watermark where it is.
 func (p *Partition) leastInSyncLocked(v *view) int64 {
 	own := v.log.Flushed()
-	if v.caching || invariant.Mutant("ack-before-flush") {
+	if v.caching {
 		own = v.log.End()
 	}
 	for _, id := range p.want.isr {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/config"
+	"github.com/chronik-stream/chronik/internal/invariant"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/storage"
 )
@@ -323,7 +324,7 @@ func (p *Partition) settle(w *want, log *storage.Log) {
 		return
 	}
 	v := *p.view.Load()
-	v.log, v.topic, v.caching = log, w.topic, w.topic.WriteCaching
+	v.log, v.topic, v.caching = log, w.topic, w.topic.WriteCaching || invariant.Mutant("replica-ack-before-flush")
 	v.inSync = int32(len(p.want.isr)) >= p.want.minISR
 	if v.err == ErrOpening {
 		v.err = nil
@@ -352,7 +353,7 @@ func (m *Manager) open(p *Partition, w *want) (*storage.Log, error) {
 	}
 	unassigned := w.directory == metadata.ID{}
 	if log == nil {
-		if !unassigned {
+		if !unassigned && !invariant.Mutant("replica-recreates-lost-log") {
 			return nil, m.lost(p, w)
 		}
 		var err error

@@ -297,6 +297,7 @@ func TestReportIsTriedAgain(t *testing.T) {
 		synctest.Wait()
 		b.append(b.partition("t"), "served meanwhile")
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		if tries != 4 {
 			t.Errorf("%d tries", tries)
 		}
@@ -664,6 +665,32 @@ func TestReadersAreToldOfEveryByte(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFlushBeforeTheNote: a flush can be done with an append before the one who appended has noted it. Readers
+// must hear of it all the same, or they wait until their time is up.
+func TestFlushBeforeTheNote(t *testing.T) {
+	inBed(t, func(t *testing.T, b *bed) {
+		b.topic("t")
+		b.settle()
+		p := b.partition("t")
+		rd := &reader{}
+		p.Subscribe(&Subscription{Reader: rd})
+		log, err := p.Log()
+		b.must(err)
+		a := []storage.Append{{Batch: b.batch("x")}}
+		b.must(log.Append(0, a))
+		synctest.Wait()
+		if p.HighWatermark() != 1 || rd.woken != 0 {
+			t.Fatalf("high watermark %d, woken %d times", p.HighWatermark(), rd.woken)
+		}
+		var r Round
+		p.note(sum(a), false, &r)
+		r.Finish()
+		if rd.woken != 1 || rd.bytes != int64(len(a[0].Batch)) {
+			t.Errorf("told of %d bytes, woken %d times", rd.bytes, rd.woken)
+		}
+	})
 }
 
 func TestSettingsReachTheLog(t *testing.T) {

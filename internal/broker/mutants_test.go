@@ -1,0 +1,28 @@
+package broker
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// TestMutants switches deliberate bugs on, one at a time, in a process of its own
+// in which the named tests have to fail. make mutants runs it.
+func TestMutants(t *testing.T) {
+	if os.Getenv("CHRONIK_MUTANTS") == "" {
+		t.Skip("run by make mutants")
+	}
+	for _, m := range []struct{ name, tests string }{
+		{"replica-ack-before-flush", "TestAcksWaitForTheFlush"},
+		{"broker-duplicate-acked-at-once", "TestDuplicateWaitsForTheFlush"},
+		{"broker-session-no-rotation", "TestSessionsStarveNobody"},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			c := exec.Command(os.Args[0], "-test.run=^("+m.tests+")$", "-test.timeout=20s", "-test.count=5")
+			c.Env = append(os.Environ(), "CHRONIK_MUTANT="+m.name, "CHRONIK_MUTANTS=")
+			if out, err := c.CombinedOutput(); err == nil {
+				t.Errorf("%s did not notice:\n%s", m.tests, out)
+			}
+		})
+	}
+}
