@@ -3,6 +3,8 @@ package storage
 import (
 	"fmt"
 	"slices"
+
+	"github.com/chronik-stream/chronik/internal/invariant"
 )
 
 // TruncateTo removes all records at and above offset, which must be where a batch begins, and
@@ -234,8 +236,10 @@ func (s *segment) truncateFile(pos int64) error {
 	if err := h.Truncate(pos); err != nil {
 		return err
 	}
-	if err := h.Datasync(); err != nil {
-		return err
+	if !invariant.Mutant("storage-truncate-unsynced") {
+		if err := h.Datasync(); err != nil {
+			return err
+		}
 	}
 	if err := s.reindex(h); err != nil {
 		return err
@@ -321,7 +325,7 @@ func (l *Log) TrimBefore(offset int64) error {
 	}
 	l.raiseStart(offset)
 	start := l.start.Load()
-	if start <= l.durableStart {
+	if start <= l.durableStart || invariant.Mutant("storage-start-unsaved") {
 		return nil
 	}
 	if err := l.dir.checkpoints.save(true); err != nil {

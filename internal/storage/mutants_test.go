@@ -1,0 +1,42 @@
+//go:build mutant
+
+package storage
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// mutants are deliberate bugs of this package; the power-loss test must see each of them.
+var mutants = []struct{ name, what string }{
+	{"storage-skip-datasync", "a flush does not sync the segment files"},
+	{"storage-publish-early", "the flushed offset is published before the sync"},
+	{"storage-skip-syncdir", "a flush does not sync the directory that names the segment"},
+	{"storage-ignore-sync-error", "a sync that has failed counts as one"},
+	{"storage-skip-crc", "recovery trusts lengths and does not check the tail"},
+	{"storage-forget-producers", "recovery does not bring the producers' windows back"},
+	{"storage-truncate-unsynced", "a truncation is answered before it is durable"},
+	{"storage-start-unsaved", "a log start is answered before it is durable"},
+}
+
+// TestMutants runs the power-loss test of this binary against each mutant.
+func TestMutants(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			cmd := exec.Command(self, "-test.run=^TestPowerLoss$", "-seeds=1000")
+			cmd.Env = append(os.Environ(), "CHRONIK_MUTANT="+m.name)
+			out, err := cmd.CombinedOutput()
+			if err == nil {
+				t.Fatalf("the power-loss test has not noticed that %s", m.what)
+			}
+			first, _, _ := strings.Cut(string(out[max(0, strings.Index(string(out), "seed ")):]), "\n")
+			t.Logf("%s: %s", m.what, first)
+		})
+	}
+}
