@@ -115,6 +115,11 @@ func (p *Program) root() *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(flagError)
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		g.hideFrom(cmd)
+		help(cmd, args)
+	})
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Run a node:"},
 		&cobra.Group{ID: "use", Title: "Use a cluster:"},

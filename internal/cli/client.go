@@ -35,8 +35,8 @@ type client struct {
 func (g *globals) clientFlags(cmd *cobra.Command) *client {
 	c := &client{g: g}
 	flags := cmd.PersistentFlags()
-	flags.StringVarP(&c.bootstrap, "bootstrap-server", "b", "", "`host:port,...` of some nodes of the cluster (CHRONIK_BOOTSTRAP_SERVER; default "+defaultBootstrap+")")
-	flags.StringVar(&c.format, "format", "table", "`table|json|yaml|name`: the form of the output")
+	textVar(flags, &c.bootstrap, "bootstrap-server", "b", "host:port,...", "some nodes of the cluster (CHRONIK_BOOTSTRAP_SERVER; default "+defaultBootstrap+")")
+	formatVar(flags, &c.format)
 	flags.DurationVar(&c.timeout, "timeout", 10*time.Second, "how long to wait for the cluster")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	return c
@@ -74,9 +74,6 @@ func (c *client) seeds() ([]string, error) {
 // run connects and calls do with a context that ends with the command's timeout, or, if there is
 // no end to what it does, with the command.
 func (c *client) run(cmd *cobra.Command, endless bool, do func(ctx context.Context) error, opts ...kgo.Opt) error {
-	if !slices.Contains(formats, c.format) {
-		return usagef("--format %s: must be one of %s", c.format, strings.Join(formats, ", "))
-	}
 	if c.timeout <= 0 {
 		return usagef("--timeout %v: must be more than 0", c.timeout)
 	}

@@ -34,11 +34,8 @@ func (g *globals) configShow() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&origin, "origin", false, "where each value comes from")
 	cmd.Flags().BoolVar(&changed, "changed", false, "only what is not the default")
-	cmd.Flags().StringVar(&format, "format", "table", "`table|json|yaml|name`: the form of the output")
+	formatVar(cmd.Flags(), &format)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		if !slices.Contains(formats, format) {
-			return usagef("--format %s: must be one of table, json, yaml, name", format)
-		}
 		for _, name := range names {
 			if config.Lookup(name) == nil {
 				return usagef("there is no property %q%s", name, suggest(name, propertyNames()))

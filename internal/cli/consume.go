@@ -59,11 +59,13 @@ func (g *globals) consume() *cobra.Command {
 	}
 	c := g.clientFlags(cmd)
 	flags := cmd.Flags()
-	flags.StringVarP(&s.group, "group", "g", "", "read as a member of this consumer `group`")
-	flags.StringVar(&s.offset, "offset", "start", "`where` to begin: start, end, N, -N (the last N), @TIME (milliseconds, RFC 3339 or -1h)")
-	flags.Int64VarP(&s.number, "number", "n", 0, "stop after `n` records; 0: no limit")
-	flags.Int32SliceVarP(&s.partitions, "partitions", "p", nil, "only these partitions `n,...`")
-	flags.StringVarP(&s.layout, "layout", "f", "%v\n", "the `form` of a record in the output")
+	s.offset, s.layout = "start", `%v\n`
+	textVar(flags, &s.group, "group", "g", "group", "read as a member of this consumer group")
+	textVar(flags, &s.offset, "offset", "", "where", "where to begin: start, end, N, -N (the last N), @TIME (milliseconds, RFC 3339 or -1h)")
+	flags.Int64VarP(&s.number, "number", "n", 0, "stop after that many records; 0: no limit")
+	flags.Int32SliceVarP(&s.partitions, "partitions", "p", nil, "read only these partitions, as `n,...`")
+	flags.Lookup("partitions").DefValue = ""
+	textVar(flags, &s.layout, "layout", "f", "form", "form of a record in the output")
 	flags.BoolVar(&s.follow, "follow", false, "wait for new records instead of stopping at the end")
 	cmd.ValidArgsFunction = c.completeNames(listTopicNames)
 	cmd.RunE = func(cmd *cobra.Command, topics []string) error {

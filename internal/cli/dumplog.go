@@ -52,17 +52,14 @@ func (g *globals) dumpLog() *cobra.Command {
 		Args: someArgs(1, 0, "a file or a directory"),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&d.format, "format", "table", "`table|json|yaml|name`: the form of the output; json is one object a line")
+	formatVar(flags, &d.format)
 	flags.BoolVar(&d.records, "records", false, "the records in the batches too; with --raft, those in entries and snapshots")
 	flags.BoolVar(&d.offsets, "offsets", false, "the records as those of __consumer_offsets")
 	flags.BoolVar(&raft, "raft", false, "the metadata log in a data directory or its __raft_metadata-0")
 	flags.Uint64Var(&from, "from", 0, "begin at this offset or index `n`")
 	cmd.RunE = func(_ *cobra.Command, paths []string) error {
 		d.out = g.program.Out
-		switch {
-		case !slices.Contains(formats, d.format):
-			return usagef("--format %s: must be one of table, json, yaml, name", d.format)
-		case raft && d.offsets:
+		if raft && d.offsets {
 			return usagef("--raft and --offsets exclude each other: the metadata log holds no committed offsets")
 		}
 		for _, path := range paths {

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/chronik-stream/chronik/internal/config"
 )
@@ -20,11 +21,12 @@ type globals struct {
 func (g *globals) register(root *cobra.Command) {
 	g.values = map[string]*string{}
 	flags := root.PersistentFlags()
-	flags.StringVar(&g.file, "config", "", "YAML `file` of properties (CHRONIK_CONFIG)")
-	flags.StringArrayVarP(&g.options, "option", "o", nil, "set any property: `key=value`; may be given again")
+	textVar(flags, &g.file, "config", "", "file", "YAML file of properties (CHRONIK_CONFIG)")
+	flags.StringArrayVarP(&g.options, "option", "o", nil, "value of any property, as `key=value`; may be given again")
 	for _, p := range config.Properties() {
 		if p.Flag == "all" {
-			g.values[p.Name] = flags.String(p.FlagName(), "", flagUsage(p))
+			g.values[p.Name] = new(string)
+			textVar(flags, g.values[p.Name], p.FlagName(), "", argument(p), flagUsage(p))
 		}
 	}
 }
@@ -32,17 +34,18 @@ func (g *globals) register(root *cobra.Command) {
 // propertyFlag gives one command the flag of a property that is not global.
 func (g *globals) propertyFlag(cmd *cobra.Command, name string) {
 	p := config.Lookup(name)
-	cmd.Flags().String(p.FlagName(), "", flagUsage(p))
+	textVar(cmd.Flags(), new(string), p.FlagName(), "", argument(p), flagUsage(p))
 }
 
 // flagUsage is the first sentence of a property's documentation, with its default.
 func flagUsage(p *config.Property) string {
 	usage, _, _ := strings.Cut(p.Doc, ". ")
-	usage = strings.TrimSuffix(usage, ".")
+	usage, _, _ = strings.Cut(strings.TrimSuffix(usage, "."), ": ")
+	usage = strings.ToLower(usage[:1]) + usage[1:]
 	if p.Default != "" {
 		usage += " (default " + p.Default + ")"
 	}
-	return "`" + argument(p) + "`: " + usage
+	return usage
 }
 
 // argument is the word that stands for a flag's value in the help.
@@ -93,4 +96,17 @@ func (g *globals) load(cmd *cobra.Command, mode config.Mode) (*config.Config, er
 		return nil, &exitError{exitUsage, err}
 	}
 	return cfg, nil
+}
+
+// hideFrom takes the flags of a node out of the help of commands that talk to a cluster: they are
+// allowed there too, and mean nothing.
+func (g *globals) hideFrom(cmd *cobra.Command) {
+	top := cmd
+	for top.HasParent() && top.Parent().HasParent() {
+		top = top.Parent()
+	}
+	if top.GroupID != "use" && top.Name() != "version" && top.Name() != "dump-log" && top.Name() != "demo" {
+		return
+	}
+	cmd.Root().PersistentFlags().VisitAll(func(f *pflag.Flag) { f.Hidden = true })
 }

@@ -37,12 +37,9 @@ func (g *globals) health() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&format, "format", "table", "`table|json|yaml|name`: the form of the output")
+	formatVar(cmd.Flags(), &format)
 	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Second, "how long to wait for the answer")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if !slices.Contains(formats, format) {
-			return usagef("--format %s: must be one of table, json, yaml, name", format)
-		}
 		cfg, err := g.load(cmd, config.ByPeers)
 		if err != nil {
 			return err

@@ -44,13 +44,13 @@ func (g *globals) produce() *cobra.Command {
 	}
 	c := g.clientFlags(cmd)
 	flags := cmd.Flags()
-	flags.StringVarP(&p.key, "key", "k", "", "the `key` of all records")
-	flags.StringVarP(&p.separator, "key-separator", "K", "", "what stands between key and value in a line")
-	flags.StringVarP(&p.layout, "layout", "f", "", "the `form` of standard input, as \"%k %v\\n\"")
-	flags.StringArrayVarP(&p.headers, "header", "H", nil, "`key=value` header of all records; may be given again")
-	flags.Int32VarP(&p.partition, "partition", "p", -1, "the partition of all records `n`; -1: by key, or spread")
-	flags.StringVarP(&p.codec, "compression", "z", "none", "`none|gzip|snappy|lz4|zstd`")
-	flags.StringVar(&p.acks, "acks", "all", "`all|1|0`: whose acknowledgement to wait for")
+	textVar(flags, &p.key, "key", "k", "key", "key of all records")
+	textVar(flags, &p.separator, "key-separator", "K", "text", "what stands between key and value in a line")
+	textVar(flags, &p.layout, "layout", "f", "form", `form of standard input, as "%k %v\n"`)
+	flags.StringArrayVarP(&p.headers, "header", "H", nil, "header of all records, as `key=value`; may be given again")
+	flags.Int32VarP(&p.partition, "partition", "p", -1, "`number` of the partition of all records; -1: by key, or spread")
+	choiceVar(flags, &p.codec, "compression", "z", "compression of the records", "none", "gzip", "snappy", "lz4", "zstd")
+	choiceVar(flags, &p.acks, "acks", "", "whose acknowledgement to wait for", "all", "1", "0")
 	cmd.ValidArgsFunction = c.completeNames(listTopicNames)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p.hasKey = cmd.Flags().Changed("key")
@@ -89,11 +89,7 @@ func (p *producing) options() ([]kgo.Opt, error) {
 	codecs := map[string]kgo.CompressionCodec{
 		"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
 	}
-	codec, ok := codecs[p.codec]
-	if !ok {
-		return nil, usagef("--compression %s: must be one of none, gzip, snappy, lz4, zstd", p.codec)
-	}
-	opts := []kgo.Opt{kgo.ProducerBatchCompression(codec), kgo.AllowAutoTopicCreation()}
+	opts := []kgo.Opt{kgo.ProducerBatchCompression(codecs[p.codec]), kgo.AllowAutoTopicCreation()}
 	switch p.acks {
 	case "all":
 		opts = append(opts, kgo.RequiredAcks(kgo.AllISRAcks()))
@@ -101,8 +97,6 @@ func (p *producing) options() ([]kgo.Opt, error) {
 		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
 	case "0":
 		opts = append(opts, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite())
-	default:
-		return nil, usagef("--acks %s: must be one of all, 1, 0", p.acks)
 	}
 	if p.partition >= 0 {
 		opts = append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()))

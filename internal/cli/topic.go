@@ -46,9 +46,9 @@ func (c *client) topicCreate() *cobra.Command {
 		Example: "  chronik-server topic create orders -p 6 -c retention.ms=3600000",
 		Args:    someArgs(1, 0, "the name of a topic"),
 	}
-	cmd.Flags().Int32VarP(&partitions, "partitions", "p", -1, "`n` partitions; -1: as the cluster's num.partitions says")
-	cmd.Flags().Int16VarP(&replicas, "replication-factor", "r", -1, "`n` replicas of each; -1: as default.replication.factor says")
-	cmd.Flags().StringArrayVarP(&configs, "topic-config", "c", nil, "`key=value` of the topic's configuration; may be given again")
+	cmd.Flags().Int32VarP(&partitions, "partitions", "p", -1, "`number` of partitions; -1: as the cluster's num.partitions says")
+	cmd.Flags().Int16VarP(&replicas, "replication-factor", "r", -1, "`number` of replicas of each; -1: as default.replication.factor says")
+	cmd.Flags().StringArrayVarP(&configs, "topic-config", "c", nil, "a property of the topic, as `key=value`; may be given again")
 	cmd.Flags().BoolVar(&ifNotExists, "if-not-exists", false, "a topic that is there already is no failure")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		set := map[string]*string{}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"runtime"
-	"slices"
 
 	"github.com/spf13/cobra"
 )
@@ -21,11 +20,8 @@ type versionInfo struct {
 func (g *globals) version() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{Use: "version", Short: "Print the version", Args: noArgs}
-	cmd.Flags().StringVar(&format, "format", "table", "`table|json|yaml|name`: the form of the output")
+	formatVar(cmd.Flags(), &format)
 	cmd.RunE = func(*cobra.Command, []string) error {
-		if !slices.Contains(formats, format) {
-			return usagef("--format %s: must be one of table, json, yaml, name", format)
-		}
 		v := versionInfo{g.program.Version, kafkaVersion, runtime.Version(), runtime.GOOS, runtime.GOARCH}
 		return result{value: v, names: []string{v.Version}, table: func(t *table) {
 			t.line("chronik-server %s, Kafka %s API, %s %s/%s", v.Version, v.Kafka, v.Go, v.OS, v.Arch)

@@ -183,6 +183,10 @@ func (c *Config) checkTimeouts() *Error {
 
 func (c *Config) checkLog() *Error {
 	switch {
+	case c.DefaultReplicationFactor > 1:
+		return noReplication("default.replication.factor", c.DefaultReplicationFactor)
+	case c.OffsetsTopicReplicationFactor > 1:
+		return noReplication("offsets.topic.replication.factor", c.OffsetsTopicReplicationFactor)
 	case c.LogRetentionMillis == 0:
 		return &Error{Name: c.first("log.retention.ms", "log.retention.minutes", "log.retention.hours"), Why: "0 would keep nothing at all", Hint: "give at least 1, or -1 to keep records for ever"}
 	case len(c.LogCleanupPolicy) != 1 || c.LogCleanupPolicy[0] != "delete":
@@ -191,4 +195,9 @@ func (c *Config) checkLog() *Error {
 		return &Error{Name: "log.roll.jitter.ms", Why: fmt.Sprintf("%d exceeds log.roll.ms=%d", c.LogRollJitterMillis, c.LogRollMillis), Hint: "lower it"}
 	}
 	return nil
+}
+
+// noReplication refuses at a start what would make every creation of a topic fail later.
+func noReplication(name string, factor int16) *Error {
+	return &Error{Name: name, Value: strconv.Itoa(int(factor)), Why: "replication of partitions is not there yet", Hint: "use 1"}
 }

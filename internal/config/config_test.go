@@ -229,7 +229,7 @@ func TestDependentDefaults(t *testing.T) {
 		{"for ever", Sources{Flags: set("log.retention.minutes=-1")}, map[string]string{"log.retention.ms": "-1"}},
 		{"milliseconds before all", Sources{Flags: set("log.retention.ms=5", "log.retention.minutes=3")}, map[string]string{"log.retention.ms": "5"}},
 		{"flush", Sources{Flags: set("log.flush.scheduler.interval.ms=7")}, map[string]string{"log.flush.interval.ms": "7"}},
-		{"internal topics", Sources{Flags: set("default.replication.factor=3")}, map[string]string{"offsets.topic.replication.factor": "3"}},
+		{"internal topics", Sources{Flags: set("default.replication.factor=1")}, map[string]string{"offsets.topic.replication.factor": "1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := load(t, tt.src)
@@ -330,6 +330,8 @@ func TestErrorsAreOneClearLine(t *testing.T) {
 		{"bind with port", Sources{Flags: set("bind.addr=127.0.0.1:9092")}, "-o bind.addr=127.0.0.1:9092: takes no port: the port is kafka.port"},
 		{"two flags", Sources{Flags: append(set("kafka.port=1"), Setting{Name: "kafka.port", Value: "2", Flag: "--kafka-port"})}, `kafka.port: is given twice, as "1" by -o and as "2" by --kafka-port; give it once`},
 		{"compaction", Sources{Flags: set("log.cleanup.policy=compact")}, "-o log.cleanup.policy=compact: compaction is not there yet; use delete"},
+		{"replication", Sources{Flags: set("default.replication.factor=3")}, "-o default.replication.factor=3: replication of partitions is not there yet; use 1"},
+		{"replication of internal topics", Sources{Flags: set("offsets.topic.replication.factor=3")}, "-o offsets.topic.replication.factor=3: replication of partitions is not there yet; use 1"},
 		{"lease", Sources{Flags: set("raft.leader.lease.timeout.ms=300")}, "-o raft.leader.lease.timeout.ms: 300 exceeds raft.heartbeat.timeout.ms=200: a leader that is cut off would go on beside its successor; lower it to at most that"},
 		{"session", Sources{Flags: set("broker.heartbeat.interval.ms=400")}, "broker.session.timeout.ms: 450 is less than three times broker.heartbeat.interval.ms=400: one late heartbeat would fence the broker; raise it, or lower the interval"},
 		{"retention", Sources{Flags: set("log.retention.minutes=0")}, "-o log.retention.minutes: 0 would keep nothing at all; give at least 1, or -1 to keep records for ever"},
