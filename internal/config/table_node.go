@@ -199,7 +199,7 @@ func requestProperties() []Property {
 		},
 		{
 			Name: "offsets.topic.replication.factor", Type: Short, Unset: true, Kafka: "3", Limit: between(1, 32767),
-			Doc:   "How many replicas __consumer_offsets gets when it is created. Without it: default.replication.factor.",
+			Doc:   "How many replicas __consumer_offsets gets when it is created. Without it: default.replication.factor. Above 1 is refused until replication of partitions is there.",
 			field: func(s *Settings) any { return &s.OffsetsTopicReplicationFactor },
 		},
 		{
