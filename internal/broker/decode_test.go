@@ -50,20 +50,21 @@ func TestBudget(t *testing.T) {
 // TestLargeBodies are served as small ones are: in order, whatever kind of row.
 func TestLargeBodies(t *testing.T) {
 	inBox(t, func(t *testing.T, b *box) {
+		const many = 1500 // partitions or topics: more than decodeFreely bytes
 		b.topic("t", 1)
 		b.groupTopic()
 		c := b.dial()
 		list := kmsg.NewPtrListOffsetsRequest()
 		rt := kmsg.NewListOffsetsRequestTopic()
 		rt.Topic = "t"
-		for range 5000 {
+		for range many {
 			rp := kmsg.NewListOffsetsRequestTopicPartition()
 			rp.Timestamp = -1
 			rt.Partitions = append(rt.Partitions, rp)
 		}
 		list.Topics = append(list.Topics, rt)
 		meta := kmsg.NewPtrMetadataRequest()
-		for i := range 5000 {
+		for i := range many {
 			mt := kmsg.NewMetadataRequestTopic()
 			mt.Topic = kmsg.StringPtr(fmt.Sprint("topic-", i))
 			meta.Topics = append(meta.Topics, mt)
@@ -71,7 +72,7 @@ func TestLargeBodies(t *testing.T) {
 		fetch := kmsg.NewPtrOffsetFetchRequest()
 		fetch.Group = "g"
 		ft := kmsg.NewOffsetFetchRequestTopic()
-		ft.Topic, ft.Partitions = "t", make([]int32, 10_000)
+		ft.Topic, ft.Partitions = "t", make([]int32, 3*many)
 		fetch.Topics = append(fetch.Topics, ft)
 		meta.AllowAutoTopicCreation = false
 
@@ -81,10 +82,10 @@ func TestLargeBodies(t *testing.T) {
 		reads := []func() kmsg.Response{c.send(list, 5), c.send(meta, 8), c.send(fetch, 5), c.send(list, 5)}
 		c.conn = conn
 		go conn.Write(all.Bytes()) // the responses are read meanwhile: they are more than is on its way at a time
-		wantEqual(t, "now", len(reads[0]().(*kmsg.ListOffsetsResponse).Topics[0].Partitions), 5000)
-		wantEqual(t, "alone", len(reads[1]().(*kmsg.MetadataResponse).Topics), 5000)
-		wantEqual(t, "later", len(reads[2]().(*kmsg.OffsetFetchResponse).Topics[0].Partitions), 10_000)
-		wantEqual(t, "now", len(reads[3]().(*kmsg.ListOffsetsResponse).Topics[0].Partitions), 5000)
+		wantEqual(t, "now", len(reads[0]().(*kmsg.ListOffsetsResponse).Topics[0].Partitions), many)
+		wantEqual(t, "alone", len(reads[1]().(*kmsg.MetadataResponse).Topics), many)
+		wantEqual(t, "later", len(reads[2]().(*kmsg.OffsetFetchResponse).Topics[0].Partitions), 3*many)
+		wantEqual(t, "now", len(reads[3]().(*kmsg.ListOffsetsResponse).Topics[0].Partitions), many)
 		wantEqual(t, "budget left", b.broker.decodes.taken, 0)
 
 		// A body that cannot be decoded, and a frame longer than its row allows.

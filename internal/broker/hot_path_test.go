@@ -19,7 +19,11 @@ import (
 // several producers and consumers, batches small and large, all read back by content.
 func TestHotPathOverTCP(t *testing.T) {
 	b := overTCP(t)
-	const partitions, each = 3, 60
+	const partitions = 3
+	each := 60
+	if testing.Short() {
+		each = 12
+	}
 	b.topic("t", partitions, "write.caching=true", "segment.bytes=4000000")
 	r := rand.New(rand.NewPCG(1, 2))
 	var want sync.Map
@@ -147,7 +151,11 @@ func TestGarbageBesideTheHotPath(t *testing.T) {
 			}
 		})
 	}
-	for i := range 300 {
+	rounds := 300
+	if testing.Short() {
+		rounds = 40
+	}
+	for i := range rounds {
 		r := one(t, produceTo(good, 9, produceOf(topic, acksAll, batchOf(t, nil, "x"))))
 		wantEqual(t, "produce", []any{r.ErrorCode, r.BaseOffset}, []any{0, i})
 		p := one(t, fetchFrom(good, 12, fetchOf(topic, int64(i))))

@@ -67,6 +67,15 @@ func tcpPair(t *testing.T) (server, client net.Conn) {
 	return server, client
 }
 
+// pattern is n bytes with a period that no power of two divides.
+func pattern(n int) []byte {
+	one := make([]byte, 9973)
+	for i := range one {
+		one[i] = byte(i ^ i>>8*7)
+	}
+	return bytes.Repeat(one, n/len(one)+1)[:n]
+}
+
 func conform(t *testing.T, test func(t *testing.T, p pair)) {
 	for name, open := range implementations {
 		t.Run(name, func(t *testing.T) {
@@ -110,10 +119,7 @@ func (b *buffer) idle() bool {
 
 func TestConnReads(t *testing.T) {
 	conform(t, func(t *testing.T, p pair) {
-		want := make([]byte, 300_000)
-		for i := range want {
-			want[i] = byte(rand.Int())
-		}
+		want := pattern(300_000)
 		go func() {
 			for rest := want; len(rest) > 0; {
 				n := min(len(rest), 1+rand.IntN(50_000))
@@ -189,10 +195,7 @@ func TestConnReadDeadline(t *testing.T) {
 // TestConnTriesAndWaits writes more than fits, first as much as goes, then the rest while the client reads.
 func TestConnTriesAndWaits(t *testing.T) {
 	conform(t, func(t *testing.T, p pair) {
-		want := make([]byte, 12<<20)
-		for i := range want {
-			want[i] = byte(i * 7)
-		}
+		want := pattern(12 << 20)
 		sent, err := p.conn.Write(want, false, false)
 		if err != nil || sent == len(want) {
 			t.Fatalf("a try took %d, %v", sent, err)
@@ -251,10 +254,7 @@ func files(t *testing.T, content []byte) map[string]vfs.File {
 }
 
 func TestConnSendsFiles(t *testing.T) {
-	content := make([]byte, 5<<20)
-	for i := range content {
-		content[i] = byte(i >> 8)
-	}
+	content := pattern(5 << 20)
 	for kind, f := range files(t, content) {
 		t.Run(kind, func(t *testing.T) {
 			conform(t, func(t *testing.T, p pair) {
