@@ -17,6 +17,7 @@ type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	lines  *bufio.Scanner
+	stdout io.Closer
 	seen   strings.Builder
 	errors bytes.Buffer
 	tmp    string
@@ -42,7 +43,7 @@ func run(t *testing.T, args ...string) *process {
 		_ = p.cmd.Process.Kill() // it may have ended
 		_ = p.cmd.Wait()
 	})
-	p.lines = bufio.NewScanner(io.TeeReader(out, &p.seen))
+	p.stdout, p.lines = out, bufio.NewScanner(io.TeeReader(out, &p.seen))
 	return p
 }
 
@@ -145,4 +146,12 @@ func TestDemoCleansUpWhenInterrupted(t *testing.T) {
 	if !strings.Contains(p.errors.String(), "interrupted; the nodes are stopped and their data is removed") {
 		t.Errorf("it says %q", &p.errors)
 	}
+}
+
+// Nobody reads on: demo | head.
+func TestDemoCleansUpWhenItsOutputIsClosed(t *testing.T) {
+	p := run(t, "demo")
+	p.until(`are at work$`)
+	p.stdout.Close()
+	p.ended(1)
 }

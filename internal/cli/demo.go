@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,6 +55,8 @@ type demo struct {
 	out     io.Writer
 	began   time.Time
 
+	unheard context.CancelFunc // ends the demo when nobody reads its output
+
 	dir   string
 	nodes []*demoNode
 	load  *demoLoad
@@ -65,6 +69,13 @@ func (d *demo) run(ctx context.Context, keep bool) (err error) {
 	if d.dir, err = os.MkdirTemp("", "chronik-demo-"); err != nil {
 		return fmt.Errorf("cannot make a temporary directory: %w; TMPDIR names another place for it", err)
 	}
+	// Without a reader of the output (demo | head) the demo ends, and cleans up: asking for SIGPIPE
+	// makes a write fail where it would end the process.
+	ctx, d.unheard = context.WithCancel(ctx)
+	defer d.unheard()
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
 	limited, cancel := context.WithTimeoutCause(ctx, demoLimit, fmt.Errorf("it took longer than %v", demoLimit))
 	defer cancel()
 	err = d.steps(limited)
@@ -100,10 +111,14 @@ func (d *demo) elapsed() string { return fmt.Sprintf("%.1f s", time.Since(d.bega
 
 // say writes a line of progress; text one without the time.
 func (d *demo) say(format string, args ...any) {
-	fmt.Fprintf(d.out, "%6s  %s\n", d.elapsed(), fmt.Sprintf(format, args...))
+	d.text("%6s  %s", d.elapsed(), fmt.Sprintf(format, args...))
 }
 
-func (d *demo) text(format string, args ...any) { fmt.Fprintf(d.out, format+"\n", args...) }
+func (d *demo) text(format string, args ...any) {
+	if _, err := fmt.Fprintf(d.out, format+"\n", args...); err != nil {
+		d.unheard()
+	}
+}
 
 // took notes a measured time.
 func (d *demo) took(what string, span time.Duration) {
