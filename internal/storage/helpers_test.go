@@ -62,6 +62,9 @@ func memDirectory(t testing.TB, fsys vfs.FS, change ...func(*DirectoryOptions)) 
 	if err := fsys.MkdirAll(dataDir); err != nil {
 		t.Fatal(err)
 	}
+	if err := fsys.SyncDir("."); err != nil {
+		t.Fatal(err)
+	}
 	o := DirectoryOptions{FS: fsys, Path: dataDir}
 	for _, c := range change {
 		c(&o)
