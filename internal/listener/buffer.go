@@ -22,7 +22,7 @@ const (
 	decay = 16
 )
 
-// room implements roomer: free space for at least one byte, and if the size of the frame under
+// room implements taker: free space for at least one byte, and if the size of the frame under
 // way is known, as much of it as may be taken now.
 func (c *Client) room() []byte {
 	if c.buf == nil {
@@ -96,7 +96,7 @@ func (c *Client) replace(b []byte) {
 	c.buf, c.pooled, c.r, c.w = b, true, 0, n
 }
 
-// idle implements roomer.
+// idle implements taker.
 func (c *Client) idle() bool {
 	if c.r == c.w {
 		c.giveBack()

@@ -78,7 +78,7 @@ func (c *Client) Close(reason error) {
 	c.mu.Lock()
 	c.killLocked(reason)
 	c.mu.Unlock()
-	c.conn.Close()
+	c.conn.Abort()
 	c.l.pool.nudge()
 }
 
@@ -117,32 +117,33 @@ func (c *Client) serve() {
 		c.finish()
 	}
 	c.Close(err)
-	c.l.ended(c, c.abandon())
+	err = c.abandon()
+	c.conn.Close()
+	c.l.ended(c, err)
 }
 
 // read serves what comes until an error ends it.
 func (c *Client) read() error {
 	for {
-		n, err := c.conn.Read(c)
+		err := c.conn.Serve(c)
 		switch {
 		case errors.Is(err, errNoRoom):
 			if err := c.waitForMemory(); err != nil {
 				return err
 			}
-			continue
-		case n == 0 && c.stopping():
+		case c.stopping():
 			return errDraining
-		case n == 0 && err == nil:
-			return io.ErrNoProgress
-		case n == 0:
+		default:
 			return c.endOfStream(err)
 		}
-		c.w += n
-		c.lastRead.Store(c.l.tick.Load())
-		if err := c.serveBuffered(); err != nil {
-			return err
-		}
 	}
+}
+
+// took implements taker.
+func (c *Client) took(n int) error {
+	c.w += n
+	c.lastRead.Store(c.l.tick.Load())
+	return c.serveBuffered()
 }
 
 // endOfStream tells a client that went away in the middle of a frame from one that was done.

@@ -11,9 +11,9 @@ import (
 // Conn is the byte stream to one client, with the operations that the path of a request
 // needs. One reader and one writer use it at a time.
 type Conn interface {
-	// Read waits until bytes can be read and reads them into a buffer that it asks of into
-	// only then. n is 0 with io.EOF at the end, and with errNoRoom if into had no buffer to give.
-	Read(into roomer) (n int, err error)
+	// Serve hands what arrives to r, and returns the error that ended it: io.EOF at the client's end, what
+	// took returned, or errNoRoom if room had nothing to give; then it may be called again.
+	Serve(r taker) error
 	// Write writes p; more says that more bytes follow at once. Unless wait is true it takes
 	// what can be written without blocking, which may be nothing, and is no error.
 	Write(p []byte, more, wait bool) (n int, err error)
@@ -23,16 +23,22 @@ type Conn interface {
 	SetReadDeadline(t time.Time) error
 	SetWriteDeadline(t time.Time) error
 	RemoteAddr() net.Addr
+	// Abort ends the connection for both sides and wakes who waits for it. It may be called from any goroutine, and
+	// from within Serve, where Close may not.
+	Abort()
+	// Close gives the connection back to the system. It is called when Serve has returned.
 	Close() error
 }
 
-// roomer gives a connection room to read into.
-type roomer interface {
+// taker takes what a connection reads.
+type taker interface {
 	// room returns free space to read into, at least one byte, or nil if there is none to give now.
 	room() []byte
 	// idle takes back what room gave if nothing has been read into it, and reports whether
 	// the connection holds no buffer now. It is called before waiting for the client.
 	idle() bool
+	// took is told that n bytes were read into what room returned last. It works on them for as long as it likes.
+	took(n int) error
 }
 
 var errNoRoom = errors.New("listener: no read buffer is free")
@@ -56,10 +62,25 @@ type netConn struct {
 
 func newNetConn(c net.Conn) Conn { return &netConn{Conn: c} }
 
-// Read implements Conn.
-func (c *netConn) Read(into roomer) (int, error) {
-	if len(c.first) == 0 && !into.idle() {
-		p := into.room()
+// Serve implements Conn.
+func (c *netConn) Serve(r taker) error {
+	for {
+		n, err := c.read(r)
+		if n > 0 {
+			err = r.took(n)
+		} else if err == nil {
+			err = io.ErrNoProgress
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// read reads into the buffer that the client has, or without one a few bytes first.
+func (c *netConn) read(r taker) (int, error) {
+	if len(c.first) == 0 && !r.idle() {
+		p := r.room()
 		if p == nil {
 			return 0, errNoRoom
 		}
@@ -72,7 +93,7 @@ func (c *netConn) Read(into roomer) (int, error) {
 		}
 		c.first = c.small[:n]
 	}
-	p := into.room()
+	p := r.room()
 	if p == nil {
 		return 0, errNoRoom
 	}
@@ -80,6 +101,9 @@ func (c *netConn) Read(into roomer) (int, error) {
 	c.first = c.first[n:]
 	return n, nil
 }
+
+// Abort implements Conn.
+func (c *netConn) Abort() { c.Conn.Close() }
 
 // Write implements Conn.
 func (c *netConn) Write(p []byte, _, wait bool) (int, error) {

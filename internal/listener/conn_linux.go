@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,8 +27,7 @@ type rawConn struct {
 	*net.TCPConn
 	raw syscall.RawConn
 
-	into    roomer // the reader's
-	got     int
+	taker   taker // the reader's
 	readErr error
 	readFn  func(fd uintptr) bool
 
@@ -51,40 +51,54 @@ func newRawConn(c *net.TCPConn, raw syscall.RawConn) *rawConn {
 	return r
 }
 
-// Read implements Conn.
-func (c *rawConn) Read(into roomer) (int, error) {
-	c.into, c.got, c.readErr = into, 0, nil
+// Serve implements Conn. All of it happens within one call of the poller: what is read is worked on there and
+// then. So when a read has not filled its buffer, and the socket was therefore empty, it can wait
+// at once. To try once more would cost a call to the system for every request; to leave the call and come
+// back would need that try, since the poller forgets then what it has seen arrive meanwhile.
+func (c *rawConn) Serve(r taker) error {
+	c.taker, c.readErr = r, nil
 	if err := c.raw.Read(c.readFn); err != nil {
-		return 0, err
+		return err
 	}
-	return c.got, c.readErr
+	return c.readErr
 }
 
-// tryRead asks for a buffer, tries, and gives it back when there is nothing: then the
-// poller waits and calls it again.
+// tryRead serves until there is nothing to read; then the poller waits and calls it again.
 func (c *rawConn) tryRead(fd uintptr) bool {
-	p := c.into.room()
-	if p == nil {
-		c.readErr = errNoRoom
-		return true
-	}
 	for {
+		p := c.taker.room()
+		if p == nil {
+			c.readErr = errNoRoom
+			return true
+		}
 		n, err := unix.Read(int(fd), p)
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err == unix.EAGAIN:
-			c.into.idle()
+			c.taker.idle()
 			return false
 		case err != nil:
 			c.readErr = os.NewSyscallError("read", err)
+			return true
 		case n == 0:
 			c.readErr = io.EOF
-		default:
-			c.got = n
+			return true
 		}
-		return true
+		if c.readErr = c.taker.took(n); c.readErr != nil {
+			return true
+		}
+		if n < len(p) {
+			c.taker.idle()
+			return false
+		}
 	}
+}
+
+// Abort implements Conn. To close the descriptor would wait for Serve.
+func (c *rawConn) Abort() {
+	_ = c.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+	_ = c.SetDeadline(time.Unix(1, 0))
 }
 
 // Write implements Conn.

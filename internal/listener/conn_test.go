@@ -2,7 +2,6 @@ package listener
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -87,14 +86,24 @@ func conform(t *testing.T, test func(t *testing.T, p pair)) {
 	}
 }
 
-// buffer is a roomer that keeps all it is given.
+// buffer is a taker that keeps all it is given.
 type buffer struct {
 	b     []byte
 	n     int
 	size  int
+	until int  // took ends Serve when this much is there
 	dry   bool // room has nothing to give
 	gave  int  // times room was asked
 	taken int  // times idle took the buffer back
+}
+
+var errEnough = errors.New("enough")
+
+func (b *buffer) took(n int) error {
+	if b.n += n; b.until > 0 && b.n >= b.until {
+		return errEnough
+	}
+	return nil
 }
 
 func (b *buffer) room() []byte {
@@ -129,15 +138,8 @@ func TestConnReads(t *testing.T) {
 			p.client.Close()
 		}()
 		in := &buffer{size: 10_000}
-		for {
-			n, err := p.conn.Read(in)
-			in.n += n
-			if n == 0 {
-				if !errors.Is(err, io.EOF) {
-					t.Fatalf("at the end: %v", err)
-				}
-				break
-			}
+		if err := p.conn.Serve(in); !errors.Is(err, io.EOF) {
+			t.Fatalf("at the end: %v", err)
 		}
 		if !bytes.Equal(in.b[:in.n], want) {
 			t.Fatal("read something else")
@@ -148,15 +150,11 @@ func TestConnReads(t *testing.T) {
 // TestConnHoldsNoBufferWhileItWaits: an empty buffer is taken back before anything blocks.
 func TestConnHoldsNoBufferWhileItWaits(t *testing.T) {
 	conform(t, func(t *testing.T, p pair) {
-		in := &buffer{size: 100}
+		in := &buffer{size: 100, until: 1}
 		done := make(chan error, 1)
-		go func() {
-			n, err := p.conn.Read(in)
-			in.n += n
-			done <- err
-		}()
+		go func() { done <- p.conn.Serve(in) }()
 		p.client.Write([]byte("x"))
-		if err := <-done; err != nil || in.n != 1 || in.taken > in.gave {
+		if err := <-done; err != errEnough || in.n != 1 || in.taken > in.gave {
 			t.Fatalf("%v, read %d, room %d times, idle %d times", err, in.n, in.gave, in.taken)
 		}
 	})
@@ -165,17 +163,13 @@ func TestConnHoldsNoBufferWhileItWaits(t *testing.T) {
 func TestConnReadWithoutRoomLosesNothing(t *testing.T) {
 	conform(t, func(t *testing.T, p pair) {
 		p.client.Write([]byte("request"))
-		in := &buffer{size: 100, dry: true}
-		if n, err := p.conn.Read(in); n != 0 || !errors.Is(err, errNoRoom) {
-			t.Fatalf("%d, %v", n, err)
+		in := &buffer{size: 100, until: 7, dry: true}
+		if err := p.conn.Serve(in); !errors.Is(err, errNoRoom) {
+			t.Fatal(err)
 		}
 		in.dry = false
-		for in.n < 7 {
-			n, err := p.conn.Read(in)
-			if err != nil {
-				t.Fatal(err)
-			}
-			in.n += n
+		if err := p.conn.Serve(in); err != errEnough {
+			t.Fatal(err)
 		}
 		if string(in.b[:in.n]) != "request" {
 			t.Fatalf("%q", in.b[:in.n])
@@ -186,7 +180,7 @@ func TestConnReadWithoutRoomLosesNothing(t *testing.T) {
 func TestConnReadDeadline(t *testing.T) {
 	conform(t, func(t *testing.T, p pair) {
 		p.conn.SetReadDeadline(time.Unix(1, 0))
-		if _, err := p.conn.Read(&buffer{size: 10}); !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := p.conn.Serve(&buffer{size: 10}); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatal(err)
 		}
 	})
@@ -302,14 +296,71 @@ func TestConnSendFileBeyondTheEnd(t *testing.T) {
 	}
 }
 
-func TestConnCloseWakesTheReader(t *testing.T) {
+func TestConnAbortWakesTheReader(t *testing.T) {
 	conform(t, func(t *testing.T, p pair) {
-		ctx, cancel := context.WithCancel(t.Context())
-		go func() {
-			p.conn.Read(&buffer{size: 10})
-			cancel()
-		}()
-		p.conn.Close()
-		<-ctx.Done()
+		done := make(chan error)
+		go func() { done <- p.conn.Serve(&buffer{size: 10}) }()
+		p.conn.Abort()
+		if err := <-done; err == nil {
+			t.Fatal("no error")
+		}
+		p.client.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := p.client.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("the client has noticed nothing: %v", err)
+		}
 	})
+}
+
+// aborter aborts its connection from within Serve.
+type aborter struct {
+	buffer
+	conn Conn
+}
+
+func (a *aborter) took(int) error {
+	a.conn.Abort()
+	return nil
+}
+
+func TestConnAbortFromWithinServe(t *testing.T) {
+	conform(t, func(t *testing.T, p pair) {
+		p.client.Write([]byte("x"))
+		if err := p.conn.Serve(&aborter{buffer: buffer{size: 10}, conn: p.conn}); err == nil {
+			t.Fatal("no error")
+		}
+	})
+}
+
+// TestConnMissesNothing: bytes that arrive while what came before is worked on are read without more to come.
+func TestConnMissesNothing(t *testing.T) {
+	conform(t, func(t *testing.T, p pair) {
+		const n = 2000
+		in := &echo{buffer: buffer{size: 64}, conn: p.conn}
+		done := make(chan error)
+		go func() { done <- p.conn.Serve(in) }()
+		p.client.SetDeadline(time.Now().Add(20 * time.Second))
+		one := make([]byte, 1)
+		for range n { // one byte at a time: each must be noticed by itself
+			if _, err := p.client.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(p.client, one); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.client.Close()
+		<-done
+	})
+}
+
+// echo writes back what it takes.
+type echo struct {
+	buffer
+	conn Conn
+}
+
+func (e *echo) took(n int) error {
+	e.buffer.n = 0
+	_, err := e.conn.Write(e.buffer.b[:n], false, true)
+	return err
 }
