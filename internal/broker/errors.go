@@ -118,6 +118,7 @@ var codes = []struct {
 	{replica.ErrTimedOut, codeRequestTimedOut},
 	{errTransactions, codeInvalidRequest},
 	{errAcks, codeInvalidRequiredAcks},
+	{errInternal, codeInvalidTopic},
 	{storage.ErrOutOfRange, codeOffsetOutOfRange},
 	{storage.ErrOutOfOrderSequence, codeOutOfOrderSequence},
 	{storage.ErrDuplicateSequence, codeDuplicateSequence},

@@ -161,17 +161,15 @@ func (l *groupLog) append(p *replica.Partition, epoch int32, records []shards.Re
 	}
 	one := []storage.Append{{Batch: batch}}
 	var round replica.Round
-	err = p.AppendLeader(one, &round)
+	// The epoch is checked with the append: the shard of a newer leadership of this broker may be
+	// loaded by now, and would not know of what is appended behind its back.
+	err = p.AppendInEpoch(epoch, one, &round)
 	round.Finish()
-	switch {
-	case err != nil:
+	if err == nil {
+		err = one[0].Err
+	}
+	if err != nil {
 		return 0, err
-	case one[0].Err != nil:
-		return 0, one[0].Err
-	case batch.LeaderEpoch() != epoch:
-		// A newer leadership of this broker began between the look at the epoch and the append. The shard of that
-		// one begins to load after this returns, so it reads what was written; but this one must not answer any more.
-		return 0, replica.ErrNotLeader
 	}
 	return replica.NextOffset(&one[0]), nil
 }

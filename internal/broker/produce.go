@@ -171,10 +171,14 @@ func (s *session) check(r *produceRequest, t *wire.ProduceTopic) {
 var (
 	errTransactions = errors.New("transactions are not served by this version of the broker; use an idempotent producer without a transactional id")
 	errAcks         = errors.New("acks must be 0, 1 or -1 (all)")
+	errInternal     = errors.New("the topic is the brokers' own: its records are written by its coordinators alone")
 )
 
 // checkBatch tells whether a batch may be appended to p by this request.
 func (s *session) checkBatch(r *produceRequest, p *replica.Partition, records []byte) error {
+	if isInternal(p.Topic) {
+		return errInternal
+	}
 	if err := p.Leading(-1); err != nil {
 		return err
 	}

@@ -122,7 +122,6 @@ func (s *session) promise(requests []produceRequest) {
 		}
 	}
 	w.left = len(w.entries) + 1
-	w.timer.Reset(time.Duration(max(first.body.TimeoutMillis, 0)) * time.Millisecond)
 	for i := range w.entries {
 		e := &w.entries[i]
 		p, offset := e.partition, e.offset
@@ -130,6 +129,8 @@ func (s *session) promise(requests []produceRequest) {
 			w.Reached(p, offset, nil)
 		}
 	}
+	// Not before all are registered: what was registered after the timer had cancelled would stay.
+	w.timer.Reset(time.Duration(max(first.body.TimeoutMillis, 0)) * time.Millisecond)
 	w.mu.Lock()
 	w.downLocked() // nothing is flushed here: the reader does that next
 }
@@ -150,6 +151,9 @@ func (w *produceWait) entry(t target) int {
 func (w *produceWait) Reached(p *replica.Partition, offset int64, err error) replica.Flusher {
 	w.mu.Lock()
 	for i := range w.entries {
+		if w.ended {
+			break // the timer is answering, and reads the entries without mu
+		}
 		e := &w.entries[i]
 		if e.partition == p && e.offset == offset && !e.decided {
 			e.decided, e.code = true, code(err)

@@ -114,21 +114,27 @@ func (v *view) check(epoch int32) error {
 // that is older than one it has begun; and where no newer one has begun (the leader is gone and nobody
 // has followed) the second look refuses to call it a success.
 func (p *Partition) AppendLeader(batches []storage.Append, r *Round) error {
+	return p.AppendInEpoch(-1, batches, r)
+}
+
+// AppendInEpoch is AppendLeader for who acts for one leader epoch alone: if that is over, nothing is
+// appended. The log refuses it too, once a newer epoch is served.
+func (p *Partition) AppendInEpoch(epoch int32, batches []storage.Append, r *Round) error {
 	v := p.view.Load()
-	if v.err != nil {
-		return v.check(-1)
+	if err := v.check(epoch); err != nil {
+		return err
 	}
 	if err := v.log.Append(v.epoch, batches); err != nil {
 		return err
 	}
 	a := sum(batches)
 	p.m.m.appendedBytes.Add(float64(a.bytes))
+	p.note(a, v.caching, r) // whatever becomes of the leadership: it will be readable in the next one
 	if now := p.view.Load(); now.err != nil {
 		return now.check(-1)
 	} else if now.epoch != v.epoch {
 		return ErrNotLeader
 	}
-	p.note(a, v.caching, r)
 	return nil
 }
 

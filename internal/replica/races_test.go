@@ -1,0 +1,73 @@
+package replica
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chronik-stream/chronik/internal/storage"
+	"github.com/chronik-stream/chronik/internal/vfs"
+)
+
+// What was appended while the leadership went is refused, and in the log all the same. Readers of the next
+// leadership are told of it when it is flushed.
+func TestReadersAreToldOfWhatALostLeadershipAppended(t *testing.T) {
+	inBed(t, func(t *testing.T, b *bed) {
+		b.topic("t")
+		b.settle()
+		p := b.partition("t")
+		b.append(p, "first")
+		synctest.Wait()
+		r := &reader{}
+		p.Subscribe(&Subscription{Reader: r})
+
+		write := b.disk.Inject(vfs.Rule{Ops: vfs.OpWrite, Path: "t-0/*.log", Stall: true})
+		b.disk.Inject(vfs.Rule{Ops: vfs.OpSync, Path: "t-0/*.log", Delay: time.Second})
+		refused := make(chan error)
+		go func() {
+			var round Round
+			err := p.AppendLeader([]storage.Append{{Batch: b.batch("second")}}, &round)
+			round.Finish()
+			refused <- err
+		}()
+		<-write.First()
+		b.fence(1)
+		write.Heal()
+		b.expectErr(<-refused, ErrNotLeader)
+		b.unfence(1)
+		synctest.Wait()
+		r.mu.Lock()
+		r.bytes = 0
+		r.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if p.HighWatermark() != 2 || r.bytes == 0 {
+			t.Errorf("high watermark %d, and the reader was told of %d bytes", p.HighWatermark(), r.bytes)
+		}
+	})
+}
+
+// Who acts for one epoch must not append in another, neither an older nor a newer one.
+func TestAppendInAnotherEpoch(t *testing.T) {
+	inBed(t, func(t *testing.T, b *bed) {
+		b.topic("t")
+		b.settle()
+		p := b.partition("t")
+		b.append(p, "of the first epoch")
+		_, before := p.LeaderEpoch()
+		b.fence(1)
+		b.unfence(1)
+		b.settle()
+		_, now := p.LeaderEpoch()
+		for epoch, want := range map[int32]error{before: ErrFencedLeaderEpoch, now + 1: ErrUnknownLeaderEpoch, now: nil} {
+			end := p.view.Load().log.End()
+			var round Round
+			a := []storage.Append{{Batch: b.batch("x")}}
+			b.expectErr(p.AppendInEpoch(epoch, a, &round), want)
+			round.Finish()
+			if appended := p.view.Load().log.End() > end; appended != (want == nil) {
+				t.Errorf("epoch %d in epoch %d: appended: %t", epoch, now, appended)
+			}
+		}
+	})
+}
