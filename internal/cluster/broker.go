@@ -152,7 +152,7 @@ func (a *agent) register(ctx context.Context, req *clusterv1.RegisterRequest) (*
 			a.log.Warn("Waiting to be registered as a broker", "node", a.c.o.NodeID, "waited", time.Since(start).Round(time.Second),
 				"leader", leader, "term", term, "error", err)
 		}
-		if err := pause(ctx, again); err != nil {
+		if err := a.c.pauseForLeader(ctx, again); err != nil {
 			return nil, err
 		}
 	}
@@ -274,7 +274,7 @@ func (a *agent) run(ctx context.Context) error {
 		if err != nil {
 			a.log.Debug("The session with the controller ended", "leader", leader, "error", err)
 		}
-		_ = pause(ctx, retryLeader)
+		_ = a.c.pauseForLeader(ctx, retryLeader)
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeWait)
 	defer cancel()

@@ -96,7 +96,7 @@ func New(o Options) (*Cluster, error) {
 		o: &c.o, log: c.log, m: c.m, ctl: c.ctl, leader: c.leader, newFSM: c.newFSM, joined: c.joined, stand: c.stand,
 		again: make(chan restart, 1),
 	}
-	c.images.first = c.register
+	c.images.first = c.brokersChanged
 	if o.Identity.ClusterID != "" {
 		c.adopt(o.Identity)
 	}
@@ -367,10 +367,14 @@ func (c *Cluster) placeOf(members map[int32][16]byte) string {
 	return "no member"
 }
 
-// register takes the addresses of registered brokers over into the book.
-func (c *Cluster) register(from, img *metadata.Image) {
+// brokersChanged takes the addresses of registered brokers over into the book,
+// and tells of what has become of them, on the controller.
+func (c *Cluster) brokersChanged(from, img *metadata.Image) {
 	if slices.Equal(from.Brokers(), img.Brokers()) {
 		return
+	}
+	if c.ctl.current() != nil {
+		c.tellBrokers(from, img)
 	}
 	entries := make(map[int32]rpc.Entry)
 	for _, b := range img.Brokers() {
@@ -381,4 +385,30 @@ func (c *Cluster) register(from, img *metadata.Image) {
 		entries[b.ID] = e
 	}
 	c.book.SetRegistered(entries)
+}
+
+// tellBrokers logs a line for each broker that was registered, fenced or unfenced.
+func (c *Cluster) tellBrokers(from, img *metadata.Image) {
+	for _, b := range img.Brokers() {
+		old := from.Broker(b.ID)
+		var what string
+		switch {
+		case old == nil || old.Epoch != b.Epoch:
+			what = "Broker registered"
+		case old.Fenced && !b.Fenced:
+			what = "Broker unfenced"
+		case !old.Fenced && b.Fenced:
+			what = "Broker fenced"
+		case !old.InControlledShutdown && b.InControlledShutdown:
+			what = "Broker shuts down"
+		default:
+			continue
+		}
+		was := int64(-1)
+		if old != nil {
+			was = old.Epoch
+		}
+		c.log.Info(what, "broker", b.ID, "broker_epoch", b.Epoch, "broker_epoch_before", was, "index", img.Index(),
+			"leads", img.BrokerPartitionCount(b.ID, metadata.RoleLeader))
+	}
 }

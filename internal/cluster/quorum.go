@@ -51,7 +51,7 @@ func (c *Cluster) Quorum(ctx context.Context) (QuorumInfo, error) {
 		if ctx.Err() == nil {
 			last = err
 		}
-		if pause(ctx, retryLeader) != nil {
+		if c.pauseForLeader(ctx, retryLeader) != nil {
 			return QuorumInfo{}, c.unanswered(ctx, last)
 		}
 	}

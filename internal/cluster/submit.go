@@ -48,7 +48,7 @@ func (c *Cluster) Submit(ctx context.Context, cmd *clusterv1.Command) (*clusterv
 		if ctx.Err() == nil {
 			last = err
 		}
-		if pause(ctx, retryLeader) != nil {
+		if c.pauseForLeader(ctx, retryLeader) != nil {
 			return nil, c.unanswered(ctx, last)
 		}
 		c.m.submitRetries.Inc()

@@ -19,6 +19,22 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// pauseForLeader waits for d, or until another leader is known, or returns the
+// context's error.
+func (c *Cluster) pauseForLeader(ctx context.Context, d time.Duration) error {
+	_, _, while := c.leader.get()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-while.Done():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // until returns a context that ends with either of two.
 func until(ctx, while context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
