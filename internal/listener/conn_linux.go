@@ -52,9 +52,9 @@ func newRawConn(c *net.TCPConn, raw syscall.RawConn) *rawConn {
 }
 
 // Serve implements Conn. All of it happens within one call of the poller: what is read is worked on there and
-// then. So when a read has not filled its buffer, and the socket was therefore empty, it can wait
-// at once. To try once more would cost a call to the system for every request; to leave the call and come
-// back would need that try, since the poller forgets then what it has seen arrive meanwhile.
+// then, and only when nothing is left to read the poller waits. (To wait without that last try, after a
+// read that has not filled its buffer, saves a call to the system and costs a parked goroutine whenever the client
+// has sent on meanwhile; measured, it came out even.)
 func (c *rawConn) Serve(r taker) error {
 	c.taker, c.readErr = r, nil
 	if err := c.raw.Read(c.readFn); err != nil {
@@ -87,10 +87,6 @@ func (c *rawConn) tryRead(fd uintptr) bool {
 		}
 		if c.readErr = c.taker.took(n); c.readErr != nil {
 			return true
-		}
-		if n < len(p) {
-			c.taker.idle()
-			return false
 		}
 	}
 }
