@@ -330,6 +330,7 @@ func (l *Log) writeFileLocked(s *segment, h *handle, o *LogOptions) error {
 	if cut := h.Truncate(pos); cut != nil {
 		return l.fenceLocked("write", errors.Join(err, fmt.Errorf("cut back: %w", cut)))
 	}
+	s.cuts++
 	l.needsSyncLocked(s) // or the bytes that were cut could come back, in a segment that is sealed by then
 	if outOfSpace(err) {
 		return fmt.Errorf("%w: %s: no space: %w", ErrStorage, l.id, err)

@@ -305,6 +305,7 @@ type flushFile struct {
 	segment *segment
 	handle  *handle
 	size    int64
+	cuts    int // a cut that came after may not be covered
 }
 
 func (j *flushJob) fail(op string, err error) {
@@ -317,7 +318,7 @@ func (j *flushJob) fail(op string, err error) {
 func (l *Log) beginFlush(job *flushJob) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.Err() != nil || l.truncating || l.unflushed == 0 {
+	if l.Err() != nil || l.truncating || l.unflushed == 0 && len(l.unsynced) == 0 {
 		return false
 	}
 	active := l.active()
@@ -329,7 +330,7 @@ func (l *Log) beginFlush(job *flushJob) bool {
 	}
 	job.files = job.one[:0]
 	for _, s := range l.unsynced {
-		f := flushFile{segment: s}
+		f := flushFile{segment: s, cuts: s.cuts}
 		f.size, _ = s.extent()
 		job.files = append(job.files, f)
 	}
@@ -402,7 +403,7 @@ func (l *Log) endFlush(j *flushJob) bool {
 	for i := range j.files {
 		f := &j.files[i]
 		f.segment.synced = f.size
-		if size, _ := f.segment.extent(); size == f.size {
+		if size, _ := f.segment.extent(); size == f.size && f.segment.cuts == f.cuts {
 			f.segment.dirty.Store(false)
 		}
 	}

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,5 +108,37 @@ func TestTheSecondToSetALogAsideFindsItDone(t *testing.T) {
 	}
 	if _, err := d.Create(LogID{Topic: "orders", TopicID: [16]byte{9}}, LogOptions{}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// An append for which there is no space cuts the file back while it is being flushed: the flush has covered the
+// bytes, not the cut. Until the next one has, the bytes could come back behind the end of a segment that is sealed by then.
+func TestACutDuringAFlushIsFlushed(t *testing.T) {
+	fsys := vfs.NewFaults(vfs.NewMem())
+	d := memDirectory(t, fsys)
+	l := createLog(t, d, "orders", LogOptions{})
+	mustAppend(t, l, 1, simpleBatch(1, 100))
+	stall := fsys.Inject(vfs.Rule{Ops: vfs.OpSync, Path: "orders-0/*.log", Stall: true})
+	flushed := make(chan struct{})
+	go func() {
+		defer close(flushed)
+		d.round()
+	}()
+	<-stall.First()
+	full := fsys.Inject(vfs.Rule{Ops: vfs.OpWrite, Path: "orders-0/*.log", Err: syscall.ENOSPC, Short: 80})
+	if err := l.Append(1, []Append{{Batch: simpleBatch(1, 100)}}); !errors.Is(err, ErrStorage) || l.Err() != nil {
+		t.Fatalf("append without space: %v, the log: %v", err, l.Err())
+	}
+	full.Heal()
+	stall.Heal()
+	<-flushed
+	syncs := fsys.Inject(vfs.Rule{Ops: vfs.OpSync, Path: "orders-0/*.log"})
+	mustFlush(t, d)
+	if syncs.Fired() == 0 {
+		t.Error("nothing has flushed the cut")
+	}
+	mustFlush(t, d)
+	if syncs.Fired() > 1 {
+		t.Errorf("%d flushes of it", syncs.Fired())
 	}
 }

@@ -26,6 +26,7 @@ type segment struct {
 	// Guarded by the log's lock:
 	synced   int64 // the length that is durable
 	reserved int64 // up to where space was reserved
+	cuts     int   // how often the file was cut back after a write that failed
 	missing  bool  // the file of a log that has never had an append is not there yet
 
 	mu    sync.Mutex // guards what follows; never held across I/O
