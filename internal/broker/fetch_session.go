@@ -55,11 +55,11 @@ func (c *fetchSessions) open(s *session, q *wire.Fetch) (*fetchSet, int16) {
 	return set, codeNone
 }
 
-// claim makes an idle set busy.
+// claim makes an idle set busy, unless it is a session that has been taken apart.
 func (set *fetchSet) claim() bool {
 	set.mu.Lock()
 	defer set.mu.Unlock()
-	if set.busy || set.wait != nil {
+	if set.busy || set.wait != nil || set.ended {
 		return false
 	}
 	set.busy = true

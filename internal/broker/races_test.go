@@ -95,3 +95,23 @@ func TestAPartitionIsReachedAfterTheTimeout(t *testing.T) {
 		wantEqual(t, "code", read().(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode, codeRequestTimedOut)
 	})
 }
+
+// A session may leave the cache between the moment it is found for a request and the one it is made busy for it.
+func TestASessionThatHasEndedIsNotResumed(t *testing.T) {
+	inBox(t, func(t *testing.T, b *box) {
+		topic := b.topicOf("t", 2)
+		c := b.dial()
+		open := fetchOf(topic, 0)
+		open.SessionEpoch = 0
+		id := do[*kmsg.FetchResponse](c, open, 16).SessionID
+		set := b.broker.sessions.byID[id]
+		if id == 0 || set == nil {
+			t.Fatal("no session")
+		}
+		set.end()
+		next := fetchOf(topic, 0)
+		addPart(next, topic, 1, 0)
+		next.SessionID, next.SessionEpoch = id, 1
+		wantEqual(t, "code", do[*kmsg.FetchResponse](c, next, 16).ErrorCode, codeInvalidFetchSessionEpoch)
+	})
+}

@@ -56,7 +56,9 @@ func openSnapshots(o Options, fail func(error)) (*snapshots, error) {
 		if err := o.FS.MkdirAll(s.dir); err != nil {
 			return nil, err
 		}
-		return s, o.FS.SyncDir(o.Dir)
+	}
+	if err := o.FS.SyncDir(o.Dir); err != nil {
+		return nil, err
 	}
 	names, err := o.FS.ReadDir(s.dir)
 	if err != nil {

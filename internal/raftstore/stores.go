@@ -122,12 +122,9 @@ func open(o Options, b backend, run uint64) (*Stores, error) {
 	return &Stores{Log: logStore{s}, Stable: stableStore{s}, Snapshots: sn, store: s}, nil
 }
 
-// makeDir makes the directory of the store and its place in the parent durable.
+// makeDir makes the directory of the store and its place in the parent durable. That it is there
+// does not say that a process before this one lived to sync it.
 func makeDir(o Options) error {
-	there, err := vfs.Exists(o.FS, o.Dir)
-	if err != nil || there {
-		return err
-	}
 	if err := o.FS.MkdirAll(o.Dir); err != nil {
 		return fmt.Errorf("cannot make the directory of the metadata log: %w", err)
 	}

@@ -12,8 +12,9 @@
 // it can Wait.
 //
 // A partition whose directory is not assigned yet is new: its log is created, made durable,
-// and reported. One that is assigned to a directory and has no log there is lost, and is never
-// created in silence: it would be an empty log under the name of a full one.
+// and reported. One that is assigned to a directory and has no log there is lost, and so is one
+// whose log had records at the last stop. It is never created in silence: it would be an empty log
+// under the name of a full one.
 //
 // # The high watermark
 //

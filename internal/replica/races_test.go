@@ -1,10 +1,12 @@
 package replica
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/storage"
 	"github.com/chronik-stream/chronik/internal/vfs"
 )
@@ -69,5 +71,39 @@ func TestAppendInAnotherEpoch(t *testing.T) {
 				t.Errorf("epoch %d in epoch %d: appended: %t", epoch, now, appended)
 			}
 		}
+	})
+}
+
+// The records of a partition that could not be reported yet say nothing of its log. The recovery points do.
+func TestUnassignedAndMissingWithRecordsIsLost(t *testing.T) {
+	inBed(t, func(t *testing.T, b *bed) {
+		b.report = func([]Created) error { return errors.New("no controller") }
+		b.topic("t")
+		synctest.Wait()
+		b.append(b.partition("t"), "acknowledged")
+		b.stop()
+		b.must(b.fs.RemoveAll("/data/t-0"))
+		b.report = nil
+		b.start()
+		b.expectErr(b.partition("t").Leading(-1), storage.ErrStorage)
+	})
+}
+
+// Another goroutine may have set the log of an earlier topic aside when the new one is opened.
+func TestStraysAreSetAsideBesideTheReconciler(t *testing.T) {
+	inBed(t, func(t *testing.T, b *bed) {
+		b.topic("t")
+		b.settle()
+		b.append(b.partition("t"), "of the first")
+		b.held = true
+		b.deleteTopic("t")
+		b.topic("t")
+		b.held = false
+		log := b.dir.Log("t", 0)
+		b.m.OnImage(b.img, metadata.Diff(metadata.Empty(), b.img))
+		b.must(b.dir.Stray(log))
+		b.must(b.m.SetStraysAside(b.img))
+		b.settle()
+		b.must(b.partition("t").Leading(-1))
 	})
 }

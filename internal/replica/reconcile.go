@@ -353,7 +353,9 @@ func (m *Manager) open(p *Partition, w *want) (*storage.Log, error) {
 	}
 	unassigned := w.directory == metadata.ID{}
 	if log == nil {
-		if !unassigned && !invariant.Mutant("replica-recreates-lost-log") {
+		// What could not be reported yet has no directory in its record, but may have had records.
+		there := !unassigned || slices.Contains(m.dir.Missing(), id)
+		if there && !invariant.Mutant("replica-recreates-lost-log") {
 			return nil, m.lost(p, w)
 		}
 		var err error
@@ -387,7 +389,7 @@ func (m *Manager) open(p *Partition, w *want) (*storage.Log, error) {
 // lost says loudly that a log which should be here is not.
 func (m *Manager) lost(p *Partition, w *want) error {
 	m.m.lost.Inc()
-	m.o.Logger.Error("the log of a partition is lost: its record says that it was created in a directory, and it is not there; it is not created again, because an empty log would pass for the full one",
+	m.o.Logger.Error("the log of a partition is lost: it was created in a directory, and it is not there; it is not created again, because an empty log would pass for the full one",
 		"topic", p.Topic, "partition", p.Index, "directory", metadata.FormatID(w.directory), "this_directory", metadata.FormatID(m.o.DirectoryID))
 	return fmt.Errorf("%w: the log of %s-%d is not in its directory", storage.ErrStorage, p.Topic, p.Index)
 }
