@@ -54,7 +54,11 @@ type producing struct {
 	groups   []appendGroup // the first g, one a partition
 	g        int
 	round    replica.Round
-	elapsed  float64 // seconds, of the requests that are being answered
+	bytes    int                // of the requests that are pending
+	elapsed  time.Duration      // of the requests that are being answered
+	answered int                // of them, what can be counted together
+	out      int                // bytes of their responses
+	recent   *replica.Partition // found last: requests of a connection mostly go to the same few partitions
 }
 
 // produceRequest is a decoded request and its verdicts.
@@ -111,6 +115,7 @@ func (s *session) produce(c *call, body []byte) (func(), error) {
 		r = &p.requests[0]
 	}
 	p.n++
+	p.bytes += len(body)
 	for i := range r.body.Topics {
 		s.check(r, &r.body.Topics[i])
 	}
@@ -152,11 +157,23 @@ func (s *session) lookup(byID bool, name []byte, id [16]byte, index int32) (*rep
 	return s.b.o.Replicas.ByName(name, index)
 }
 
+// leading finds the partition to append to. The one that was found last is known by its name, or id, as
+// long as it has not been deleted.
+func (s *session) leading(byID bool, t *wire.ProduceTopic, index int32) (*replica.Partition, error) {
+	if p := s.producing.recent; p != nil && p.Index == index && !p.Deleted() &&
+		(byID && p.TopicID == t.ID || !byID && p.Topic == string(t.Name)) {
+		return p, nil
+	}
+	p, err := s.lookup(byID, t.Name, t.ID, index)
+	s.producing.recent = p
+	return p, err
+}
+
 // check looks at every batch for one topic and puts the good ones into groups.
 func (s *session) check(r *produceRequest, t *wire.ProduceTopic) {
 	for j := t.From; j < t.To; j++ {
 		part := &r.body.Partitions[j]
-		p, err := s.lookup(r.body.Version >= 13, t.Name, t.ID, part.Index)
+		p, err := s.leading(r.body.Version >= 13, t, part.Index)
 		if err == nil {
 			err = s.checkBatch(r, p, part.Records)
 		}
@@ -284,8 +301,11 @@ func (s *session) settleProduce() {
 		s.appendGroup(&p.groups[i])
 	}
 	p.g = 0
-	p.elapsed = time.Since(p.requests[0].start).Seconds() // they came in one read
+	p.elapsed = time.Since(p.requests[0].start) // they came in one read
 	s.answerProduce(p.requests[:p.n])
+	s.b.m.arrived(produceKey, p.bytes)
+	s.b.m.answered(produceKey, p.elapsed, p.answered, p.out)
+	p.bytes, p.answered, p.out = 0, 0, 0
 	for i := range p.requests[:p.n] {
 		r := &p.requests[i]
 		r.body.Forget()

@@ -16,7 +16,7 @@ func (s *session) answerProduce(requests []produceRequest) {
 		r := &requests[i]
 		switch {
 		case r.body.Acks == acksNone:
-			s.b.m.answered(produceKey, s.producing.elapsed, 1, 0)
+			s.producing.answered++
 			if r.refused != nil {
 				s.client.Close(r.refused) // the only way to tell: there is no response
 			}
@@ -26,7 +26,8 @@ func (s *session) answerProduce(requests []produceRequest) {
 			n := len(out)
 			out = r.encode(out)
 			s.client.SetOut(out)
-			s.b.m.answered(produceKey, s.producing.elapsed, 1, len(out)-n)
+			s.producing.answered++
+			s.producing.out += len(out) - n
 			i++
 		default:
 			n := 1
@@ -188,7 +189,7 @@ func (w *produceWait) complete() replica.Flusher {
 			w.s.b.m.error(produceKey, c)
 		}
 	}
-	w.s.b.m.answered(produceKey, time.Since(w.start).Seconds(), w.n, len(w.slot.Buf))
+	w.s.b.m.answered(produceKey, time.Since(w.start), w.n, len(w.slot.Buf))
 	c := w.slot.Client()
 	w.slot.Done()
 	return c

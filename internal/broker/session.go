@@ -92,7 +92,9 @@ func (s *session) Serve(frame []byte) (func(), error) {
 	if string(h.ClientID) != s.clientID {
 		s.clientID = string(h.ClientID)
 	}
-	s.b.m.apis[r.key].in.Add(float64(len(frame)))
+	if h.Key != produceKey { // those are counted when they are settled
+		s.b.m.arrived(r.key, len(frame))
+	}
 	s.call = call{row: r, version: h.Version, correlationID: h.CorrelationID, clientID: s.clientID, session: s, start: s.now}
 	if r.raw != nil {
 		return r.raw(s, &s.call, body)

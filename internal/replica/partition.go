@@ -84,6 +84,9 @@ func (p *Partition) HighWatermark() int64 { return p.hw.Load() }
 // Opening reports whether the partition will be usable, or be known not to be, when Manager.Wait returns.
 func (p *Partition) Opening() bool { return p.view.Load().err == ErrOpening }
 
+// Deleted reports whether the partition is gone from this broker, so that its name may be another's.
+func (p *Partition) Deleted() bool { return p.view.Load().err == ErrUnknownPartition }
+
 // InSync reports whether there are enough in-sync replicas to take an append with acks=all.
 func (p *Partition) InSync() bool { return p.view.Load().inSync }
 
