@@ -236,13 +236,11 @@ func (l *Log) takeLocked(b record.Batch, o *LogOptions, now int64) error {
 // mustRollLocked tells whether b has to begin a new segment.
 func (l *Log) mustRollLocked(b record.Batch, o *LogOptions, now int64) bool {
 	s := l.active()
-	s.mu.Lock()
-	size, indexFull := s.size, s.index.full(o.SegmentIndexBytes)
-	s.mu.Unlock()
-	if size += l.write.bytes; size == 0 {
+	size := s.size + l.write.bytes
+	if size == 0 {
 		return false
 	}
-	return size+int64(len(b)) > int64(o.SegmentBytes) || b.LastOffset()-s.base > math.MaxInt32 || indexFull ||
+	return size+int64(len(b)) > int64(o.SegmentBytes) || b.LastOffset()-s.base > math.MaxInt32 || s.index.full(o.SegmentIndexBytes) ||
 		now-l.begunLocked(s, now) >= o.SegmentMillis-int64(l.jitter*float64(o.SegmentJitter))
 }
 
@@ -293,8 +291,8 @@ func (l *Log) openActiveLocked(s *segment) (*handle, error) {
 		l.filesMade++
 		return s.install(newHandle(f, 2))
 	}
-	if err := s.loadIndex(); err != nil {
-		l.dir.logger.Warn("index not usable; it is made anew", "segment", s.path(indexSuffix), "error", err)
+	if !s.index.known {
+		s.loadIndex()
 	}
 	h, err := s.acquire()
 	if err != nil {
@@ -314,10 +312,8 @@ func (l *Log) beginFailedLocked(err error) error {
 // writeFileLocked does the one write.
 func (l *Log) writeFileLocked(s *segment, h *handle, o *LogOptions) error {
 	w := &l.write
-	pos, _ := s.extent()
-	if o.Preallocate {
-		s.reserve(h, pos+w.bytes, int64(o.SegmentBytes))
-	}
+	pos := s.size
+	s.reserve(h, pos+w.bytes, o)
 	var err error
 	if len(w.bufs) == 1 {
 		_, err = h.WriteAt(w.bufs[0], pos)
@@ -355,7 +351,7 @@ func (l *Log) acceptLocked(s *segment, o *LogOptions) {
 	l.records += w.records
 	l.dir.metrics.appended(len(w.metas), w.bytes)
 	w.reset()
-	if s.pendingEntries() >= indexBatch {
+	if len(s.index.offsets) >= indexBatch {
 		if err := s.writeIndex(false); err != nil {
 			l.dir.logger.Warn("writing index entries failed; they stay in memory", "segment", s.path(indexSuffix), "error", err)
 		}

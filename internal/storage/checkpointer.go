@@ -246,6 +246,9 @@ func (l *Log) tidySealed() error {
 	ready := slices.Clone(l.sealed[:n])
 	l.mu.Unlock()
 	for _, s := range ready {
+		if err := s.segment.release(); err != nil {
+			return fmt.Errorf("give back space of %s: %w", s.segment.path(logSuffix), err)
+		}
 		if err := s.segment.writeIndex(true); err != nil {
 			return fmt.Errorf("index of %s: %w", s.segment.path(logSuffix), err)
 		}

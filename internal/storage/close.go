@@ -64,6 +64,9 @@ func (l *Log) closeClean() error {
 	if l.Err() != nil {
 		return nil
 	}
+	if err := l.active().release(); err != nil {
+		return err
+	}
 	if err := l.active().writeIndex(true); err != nil {
 		return err
 	}

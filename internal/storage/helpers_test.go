@@ -153,9 +153,9 @@ func indexesEqualScan(l *Log) error {
 			continue
 		}
 		if i == len(segments)-1 {
-			if err := s.loadIndex(); err != nil {
-				return err
-			}
+			l.mu.Lock()
+			s.loadIndex()
+			l.mu.Unlock()
 		}
 		h, err := s.acquire()
 		if err != nil {

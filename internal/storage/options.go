@@ -42,7 +42,7 @@ type LogOptions struct {
 	FlushMillis   int64
 
 	LogAppendTime bool // message.timestamp.type=LogAppendTime
-	Preallocate   bool // preallocate: reserve a segment's space in steps ahead of the appends
+	Preallocate   bool // preallocate: reserve a segment's space in full steps from its begin
 }
 
 // DirectoryOptions are what a Directory needs.

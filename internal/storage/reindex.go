@@ -12,20 +12,26 @@ import (
 // This file brings indexes in step with the data: after a start, a truncation, or damage.
 
 // loadIndex makes the fields of the active segment's index known that a clean start has left out.
-// If the files do not fit the data they are made anew. The caller holds the log's lock.
-func (s *segment) loadIndex() error {
-	s.mu.Lock()
-	known := s.index.known
-	s.mu.Unlock()
-	if known {
-		return nil
+// If the files do not fit the data they are made anew; if that fails, because the data is damaged,
+// appends go on without an index of what was before. The caller holds the log's lock.
+func (s *segment) loadIndex() {
+	if s.index.known {
+		return
 	}
 	h, err := s.acquire()
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.reindex(h)
+		h.release()
 	}
-	defer h.release()
-	return s.reindex(h)
+	if err == nil {
+		return
+	}
+	s.distrust(err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := newIndex()
+	x.maxTime, x.broken = s.index.maxTime, true
+	s.index = x
 }
 
 // reindex takes from the index files what fits the segment as it is now, up to its size, and

@@ -29,11 +29,14 @@ type segment struct {
 	cuts     int   // how often the file was cut back after a write that failed
 	missing  bool  // the file of a log that has never had an append is not there yet
 
-	mu    sync.Mutex // guards what follows; never held across I/O
-	open  *handle    // nil while closed
-	gone  bool       // deleted or closed for good: the file is not opened again
-	size  int64      // bytes that may be read
-	end   int64      // the offset after the last one
+	mu   sync.Mutex // guards what follows; never held across I/O
+	open *handle    // nil while closed
+	gone bool       // deleted or closed for good: the file is not opened again
+
+	// Of the active segment these change with the log's lock held too, so that an append, which
+	// holds that, reads them without mu.
+	size  int64 // bytes that may be read
+	end   int64 // the offset after the last one
 	tail  tail
 	index index
 }
@@ -206,18 +209,42 @@ func (s *segment) pendingEntries() int {
 	return len(s.index.offsets)
 }
 
-// reserveStep is how much space is reserved at once.
-const reserveStep = 32 << 20
+// Space is reserved ahead of the appends: extents that are there already spare a tenth to a fifth
+// of what an append and its flush cost. With preallocate it is done in full steps, else as much
+// again as the segment has, once that is worth while, so that small logs take no more than they need.
+const (
+	reserveStep = 32 << 20
+	reserveFrom = 1 << 20
+)
 
-// reserve takes space for the file up to size, in steps; where that fails the write goes without.
-func (s *segment) reserve(h *handle, size, limit int64) {
-	if size <= s.reserved {
+// reserve takes space for the file up to size and beyond; where that fails the write goes without.
+func (s *segment) reserve(h *handle, size int64, o *LogOptions) {
+	if size <= s.reserved || size < reserveFrom && !o.Preallocate {
 		return
 	}
-	want := min(max(limit, size), (size+reserveStep-1)/reserveStep*reserveStep)
-	if h.Preallocate(s.reserved, want-s.reserved) == nil {
-		s.reserved = want
+	step := int64(reserveStep)
+	if !o.Preallocate {
+		step = min(step, size)
 	}
+	want := min(size+step, max(int64(o.SegmentBytes), size))
+	if h.Preallocate(size, want-size) != nil {
+		want = size + reserveFrom // ask again later
+	}
+	s.reserved = want
+}
+
+// release gives back what was reserved and not used.
+func (s *segment) release() error {
+	size, _ := s.extent()
+	if s.reserved <= size {
+		return nil
+	}
+	h, err := s.acquire()
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	return h.Truncate(size)
 }
 
 // firstBatch reads the header of the segment's first batch.
