@@ -336,7 +336,7 @@ func (p *Partition) loseLocked(r *Round, err error) {
 func (p *Partition) fail(r *Round, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.failed != nil {
+	if p.failed != nil || p.want.deleted {
 		return
 	}
 	p.failed = err

@@ -107,3 +107,21 @@ func TestStraysAreSetAsideBesideTheReconciler(t *testing.T) {
 		b.must(b.partition("t").Leading(-1))
 	})
 }
+
+// The disk may fail under a log that is being deleted. The partition stays deleted: who has it at hand must look for
+// the topic that has its name now.
+func TestADeletedPartitionDoesNotFail(t *testing.T) {
+	inBed(t, func(t *testing.T, b *bed) {
+		b.topic("t")
+		b.settle()
+		p := b.partition("t")
+		b.deleteTopic("t")
+		var round Round
+		p.fail(&round, storage.ErrStorage)
+		round.Finish()
+		b.expectErr(p.Leading(-1), ErrUnknownPartition)
+		if !p.Deleted() {
+			t.Error("it does not say that it is deleted")
+		}
+	})
+}
