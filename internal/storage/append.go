@@ -289,6 +289,7 @@ func (l *Log) openActiveLocked(s *segment) (*handle, error) {
 		}
 		s.missing = false
 		l.filesMade++
+		l.begun = l.dir.clock.NowMillis()
 		return s.install(newHandle(f, 2))
 	}
 	if !s.index.known {

@@ -46,7 +46,7 @@ func (r *running) end(t testing.TB) {
 func TestAppendReadAndPowerLossAtOnce(t *testing.T) {
 	rounds := 20
 	if testing.Short() {
-		rounds = 3
+		rounds = 2
 	}
 	for i := range rounds {
 		powerLossUnderLoad(t, uint64(i))

@@ -41,8 +41,13 @@ func TestPowerLoss(t *testing.T) {
 		return
 	}
 	seeds := 1000
-	if testing.Short() {
+	switch {
+	case testing.Short() && raceEnabled:
+		seeds = 10
+	case testing.Short():
 		seeds = 30
+	case raceEnabled:
+		seeds = 200
 	}
 	if *seedCount > 0 {
 		seeds = *seedCount
