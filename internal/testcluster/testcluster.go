@@ -44,6 +44,11 @@ type Options struct {
 	Nodes int
 	// Latency of a packet between two hosts; 0 stands for 100 us.
 	Latency time.Duration
+	// Flush is how long it takes to make a file or a directory durable. Where it takes no time, as with
+	// 0, a crash never finds anything that is written and not flushed.
+	Flush time.Duration
+	// RaftWrite is how long a transaction of a Raft store takes.
+	RaftWrite time.Duration
 	// Properties are further ones of every node, by name.
 	Properties map[string]string
 	// Rand decides what a crash leaves behind.
@@ -96,6 +101,7 @@ func New(t testing.TB, o Options) *Cluster {
 	for i := range o.Nodes {
 		n := &Node{ID: int32(i + 1), Name: fmt.Sprintf("node%d", i+1), c: c, disk: vfs.NewMem(), raft: raftstore.NewMemory()}
 		c.Net.Host(n.Name).Down()
+		n.HealRaft()
 		c.Nodes = append(c.Nodes, n)
 	}
 	return c
@@ -245,8 +251,21 @@ func (n *Node) Ended() <-chan struct{} {
 // Err is how the running node ended, once Ended is closed.
 func (n *Node) Err() error { return n.run.err }
 
-// Raft is the disk of the node's Raft store, to stall and to damage.
-func (n *Node) Raft() *raftstore.Memory { return n.raft }
+// OnRaftWrite has the next write of the node's Raft store do something else: wait, or fail.
+func (n *Node) OnRaftWrite(do func() error) {
+	n.raft.SetHook(func(raftstore.Write) error {
+		n.HealRaft()
+		return do()
+	})
+}
+
+// HealRaft takes back what OnRaftWrite has asked for.
+func (n *Node) HealRaft() {
+	n.raft.SetHook(func(raftstore.Write) error {
+		time.Sleep(n.c.o.RaftWrite)
+		return nil
+	})
+}
 
 // Disk injects faults into the file system of the running node, nil if none runs. A
 // restart ends all of them. What stalls or delays a call must be healed before an orderly stop.
@@ -270,6 +289,7 @@ func (n *Node) Start() {
 	host.Up()
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{net: &lifeline{host: host}, disk: n.disk, faults: vfs.NewFaults(n.disk), cancel: cancel, done: make(chan struct{})}
+	r.faults.Inject(vfs.Rule{Ops: vfs.OpSync | vfs.OpSyncDir, Delay: n.c.o.Flush})
 	n.run = r
 	logger := n.c.o.Logger
 	if logger == nil {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -117,6 +118,9 @@ func (w *Workload) follow(who string, fs kgo.Fetches, next, told map[partition]i
 	})
 }
 
+// members is the group of the members.
+func (w *Workload) members() string { return "members-" + w.Run }
+
 // member is one consumer of a group that commits by hand, leaves now and then, and comes back as another.
 func (w *Workload) member(ctx context.Context, i int) {
 	for life := 0; ctx.Err() == nil; life++ {
@@ -134,7 +138,7 @@ func (w *Workload) memberLife(ctx context.Context, who string) {
 	var mu sync.Mutex
 	floor := map[partition]int64{} // of partitions that were assigned and not read yet
 	next, told := map[partition]int64{}, map[partition]int64{}
-	k := w.Clients(nil, kgo.ConsumeTopics(w.topics...), kgo.ConsumerGroup("members-"+w.Run), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
+	k := w.Clients(nil, kgo.ConsumeTopics(w.topics...), kgo.ConsumerGroup(w.members()), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.FetchMaxWait(500*time.Millisecond), kgo.SessionTimeout(6*time.Second), kgo.HeartbeatInterval(300*time.Millisecond),
 		kgo.RebalanceTimeout(5*time.Second), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, assigned map[string][]int32) {
@@ -204,6 +208,47 @@ func (w *Workload) commitRead(ctx context.Context, k *kgo.Client, heads map[part
 	for p, r := range heads {
 		o.committed[p] = max(o.committed[p], r.Offset+1)
 	}
+}
+
+// groupPatience is how long the group may take to read everything once all faults have ended:
+// the sessions of members that are gone must run out, and a rebalance wait for them.
+const groupPatience = 30 * time.Second
+
+// finish has one more member read and commit all there is.
+func (w *Workload) finish(ctx context.Context, s *Summary, ends map[partition]int64) {
+	ctx, cancel := context.WithTimeout(ctx, groupPatience)
+	defer cancel()
+	k := w.Clients(nil)
+	defer k.Close()
+	adm := kadm.NewClient(k)
+	reading, stop := context.WithCancel(ctx)
+	var member sync.WaitGroup
+	member.Go(func() { w.memberLife(reading, "the last member") })
+	var left []string
+	for ctx.Err() == nil {
+		// What the group has, not what was acknowledged: the answer to the last commit of a partition may have been lost.
+		at, err := adm.FetchOffsets(ctx, w.members())
+		if err == nil {
+			if left = behind(at, ends); len(left) == 0 {
+				break
+			}
+		}
+		w.pause(ctx, 50*time.Millisecond)
+	}
+	stop()
+	member.Wait()
+	if ctx.Err() != nil {
+		s.wrong("the group has not read everything %v after the last fault: %v", groupPatience, left)
+	}
+}
+
+func behind(at kadm.OffsetResponses, ends map[partition]int64) (left []string) {
+	for p, end := range ends {
+		if got, ok := at.Lookup(p.topic, p.index); end > 0 && (!ok || got.At < end) {
+			left = append(left, fmt.Sprintf("%s-%d: %d of %d", p.topic, p.index, got.At, end))
+		}
+	}
+	return left
 }
 
 // check compares what consumers saw with what was read back from the healed cluster: what

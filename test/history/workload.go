@@ -208,6 +208,9 @@ func (w *Workload) Check(ctx context.Context, addrs []string) (*Summary, error) 
 	for _, wrong := range w.twice {
 		s.wrong("%s", wrong)
 	}
+	if w.Members > 0 {
+		w.finish(ctx, s, ends)
+	}
 	w.observed.check(s, found, ends)
 	for p, value := range w.acked {
 		if got, ok := found[p]; !ok || got != value {

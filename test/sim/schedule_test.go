@@ -6,7 +6,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/chronik-stream/chronik/internal/raftstore"
 	"github.com/chronik-stream/chronik/internal/testcluster"
 	"github.com/chronik-stream/chronik/internal/vfs"
 	"github.com/chronik-stream/chronik/internal/vnet"
@@ -29,7 +28,7 @@ type plan struct {
 	stop    func(*testcluster.Node) // in order
 	weights []int                   // of kinds
 	total   int
-	damaged map[*testcluster.Node]bool // its disk has been told to fail; what saw it is out of order until a restart
+	damaged map[*testcluster.Node]time.Time // since when its disk fails; what saw it is out of order until a restart
 }
 
 // kinds of events, each with how often it happens at most and whether it takes a node down.
@@ -57,7 +56,7 @@ var kinds = []struct {
 }
 
 func newPlan(rng *rand.Rand, c *testcluster.Cluster, stop func(*testcluster.Node)) *plan {
-	p := &plan{rng: rng, c: c, stop: stop, damaged: map[*testcluster.Node]bool{}}
+	p := &plan{rng: rng, c: c, stop: stop, damaged: map[*testcluster.Node]time.Time{}}
 	for _, k := range kinds {
 		w := rng.IntN(k.weight + 1)
 		p.weights = append(p.weights, w)
@@ -66,9 +65,17 @@ func newPlan(rng *rand.Rand, c *testcluster.Cluster, stop func(*testcluster.Node
 	return p
 }
 
+// repairTime is how long a log that has failed stays out of order, before somebody restarts the node.
+const repairTime = 3 * time.Second
+
 // next draws an event that is possible now. One event in six heals the network; a
 // node that is drawn while it is down starts.
 func (p *plan) next() event {
+	for _, n := range p.c.Nodes {
+		if since := p.damaged[n]; !since.IsZero() && time.Since(since) > repairTime && n.Running() {
+			return event{"repair: restart " + n.Name, func() { p.end(n); n.Start() }}
+		}
+	}
 	a := p.c.Nodes[p.rng.IntN(len(p.c.Nodes))]
 	if !a.Running() {
 		return event{"start " + a.Name, func() { a.Start() }}
@@ -97,8 +104,8 @@ func (p *plan) next() event {
 func (p *plan) repair() {
 	p.c.Heal()
 	for _, n := range p.c.Nodes {
-		n.Raft().SetHook(nil)
-		if p.damaged[n] && n.Running() {
+		n.HealRaft()
+		if !p.damaged[n].IsZero() && n.Running() {
 			p.end(n)
 		}
 	}
@@ -115,19 +122,19 @@ func (p *plan) end(n *testcluster.Node) {
 	default:
 		n.PowerLoss()
 	}
-	p.damaged[n] = false
+	delete(p.damaged, n)
 }
 
 func (p *plan) killOne(a *testcluster.Node) event {
-	return event{"kill -9 " + a.Name, func() { a.Kill(); p.damaged[a] = false }}
+	return event{"kill -9 " + a.Name, func() { a.Kill(); delete(p.damaged, a) }}
 }
 
 func (p *plan) powerLossOfOne(a *testcluster.Node) event {
-	return event{"power loss of " + a.Name, func() { a.PowerLoss(); p.damaged[a] = false }}
+	return event{"power loss of " + a.Name, func() { a.PowerLoss(); delete(p.damaged, a) }}
 }
 
 func (p *plan) stopOne(a *testcluster.Node) event {
-	return event{"clean stop of " + a.Name, func() { p.stop(a); p.damaged[a] = false }}
+	return event{"clean stop of " + a.Name, func() { p.stop(a); delete(p.damaged, a) }}
 }
 
 func (p *plan) restartOne(a *testcluster.Node) event {
@@ -201,7 +208,7 @@ func (p *plan) slow(a *testcluster.Node) event {
 func (p *plan) stallRaft(a *testcluster.Node) event {
 	d := time.Duration(p.rng.IntN(1000)) * time.Millisecond
 	return event{fmt.Sprintf("stall the Raft disk of %s for %v", a.Name, d), func() {
-		once(a.Raft(), func() error {
+		a.OnRaftWrite(func() error {
 			time.Sleep(d)
 			return nil
 		})
@@ -210,16 +217,8 @@ func (p *plan) stallRaft(a *testcluster.Node) event {
 
 func (p *plan) failRaft(a *testcluster.Node) event {
 	return event{"fail a write to the Raft disk of " + a.Name, func() {
-		once(a.Raft(), func() error { return syscall.EIO })
+		a.OnRaftWrite(func() error { return syscall.EIO })
 	}}
-}
-
-// once does something to the next write of a Raft store.
-func once(m *raftstore.Memory, do func() error) {
-	m.SetHook(func(raftstore.Write) error {
-		m.SetHook(nil)
-		return do()
-	})
 }
 
 func (p *plan) delayLog(a *testcluster.Node) event {
@@ -252,5 +251,7 @@ func (p *plan) failAnything(a *testcluster.Node) event {
 
 func (p *plan) damage(a *testcluster.Node, rule vfs.Rule) {
 	a.Disk().Inject(rule)
-	p.damaged[a] = true
+	if p.damaged[a].IsZero() {
+		p.damaged[a] = time.Now()
+	}
 }

@@ -34,6 +34,7 @@ func TestSchedules(t *testing.T) {
 	}
 	for seed := first; seed <= last; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			t.Parallel()
 			defer watch(fmt.Sprintf("seed %d", seed))()
 			synctest.Test(t, func(t *testing.T) { schedule(t, uint64(seed)) })
 		})
@@ -53,6 +54,7 @@ func schedule(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	c := testcluster.New(t, testcluster.Options{
 		Nodes: 3, Latency: time.Duration(50+rng.IntN(2000)) * time.Microsecond, Rand: rand.New(rand.NewPCG(seed, 2)),
+		Flush: time.Duration(rng.IntN(5000)) * time.Microsecond, RaftWrite: time.Duration(rng.IntN(5000)) * time.Microsecond,
 		Properties: map[string]string{
 			"log.segment.bytes":            strconv.Itoa(1<<20 + rng.IntN(1<<20)),
 			"raft.snapshot.threshold":      strconv.Itoa(20 + rng.IntN(200)),
@@ -90,6 +92,8 @@ func schedule(t *testing.T, seed uint64) {
 		e := faults.next()
 		story.add(e.name)
 		e.do()
+		// Not in step with the load.
+		time.Sleep(time.Duration(rng.IntN(50_000)) * time.Microsecond)
 		for pause := time.Duration(50+rng.IntN(2500)) * time.Millisecond; pause > 0; pause -= 50 * time.Millisecond {
 			time.Sleep(50 * time.Millisecond)
 			inv.check(t)
