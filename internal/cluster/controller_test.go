@@ -391,6 +391,38 @@ func TestDamagedEntry(t *testing.T) {
 	})
 }
 
+// Damage that replication meets, while the node leads, ends the process in order;
+// another leads, and has what was committed.
+func TestDamagedEntryOnTheLeader(t *testing.T) {
+	trio(t, func(t *testing.T, w *world, leader *node) {
+		behind := w.followers(leader)[0]
+		behind.crash()
+		for k := range 20 {
+			if _, err := leader.create(fmt.Sprint("t", k)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.agree(time.Second)
+		damaged := leader.c.Image().Index() - 10
+		for _, n := range w.followers(nil) { // their caches of the log are gone
+			n.crash()
+			n.start()
+		}
+		leader = w.awaitLeader(2 * time.Second)
+		w.within(time.Second, "the log is applied", func() bool { return leader.c.Image().TopicCount() == 20 })
+		leader.disk.Damage(damaged)
+		behind.start()
+		w.within(2*time.Second, "the process ends", leader.ended)
+		if f := leader.fatal(); f.Reason != ReasonStorage || !strings.Contains(f.Error(), "checksum of entry") {
+			t.Errorf("ended with %v (%v)", f, f.Reason)
+		}
+		leader.broker.Wait()
+		leader.c = nil
+		w.awaitLeader(2 * time.Second)
+		w.within(3*time.Second, "the follower has all topics", func() bool { return behind.c.Image().TopicCount() == 20 })
+	})
+}
+
 // Scenario 16: entries at the cap, more of them than one call carries.
 func TestEntriesAtTheCap(t *testing.T) {
 	long(t) // moves 24 MiB of entries

@@ -1,9 +1,9 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
@@ -12,8 +12,12 @@ import (
 // readGuard is the log as raft reads it. Raft panics when an entry that it is
 // about to apply cannot be read. By then the store has reported itself lost, and
 // the process ends with that reason, in order; so the guard ends the goroutine
-// that reads, which is one of raft's: its deferred functions run, whoever waits
+// that would panic, raft's main one: its deferred functions run, whoever waits
 // for it is answered, and Shutdown works as ever.
+//
+// Everywhere else raft copes with the error. A replication goroutine above all
+// must not be ended: it has to stop its pipeline's reader first, or Shutdown
+// waits for that for ever.
 type readGuard struct {
 	raft.LogStore
 	running *atomic.Bool // raft's goroutines read; before that, NewRaft's caller does
@@ -22,10 +26,26 @@ type readGuard struct {
 // GetLog implements raft.LogStore.
 func (g readGuard) GetLog(index uint64, l *raft.Log) error {
 	err := g.LogStore.GetLog(index, l)
-	if err != nil && !errors.Is(err, raft.ErrLogNotFound) && g.running.Load() {
+	if err != nil && g.running.Load() && applying() {
 		runtime.Goexit()
 	}
 	return err
+}
+
+// applying reports whether the caller is raft on its way to apply entries. It
+// looks at the stack, which costs nothing where it matters: an entry could not be read.
+func applying() bool {
+	var pcs [32]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if strings.HasSuffix(f.Function, "raft.(*Raft).processLogs") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
 }
 
 // newRaft is raft.NewRaft, whose panic about an entry that cannot be read is an error.
