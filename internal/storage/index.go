@@ -336,6 +336,16 @@ func (s *segment) writeIndex(sync bool) error {
 	return nil
 }
 
+// believe limits the entries to those that are durable by the recovery point. If the files have
+// fewer they are not believed at all.
+func (x *index) believe(nOffset, nTime int) {
+	if x.nOffset < nOffset || x.nTime < nTime {
+		nOffset, nTime = 0, 0
+	}
+	x.nOffset, x.nTime = nOffset, nTime
+	x.nOffsetSynced, x.nTimeSynced, x.nOffsetDurable, x.nTimeDurable = nOffset, nTime, nOffset, nTime
+}
+
 // settle counts the entries as durable that were synced; the directory has been since.
 func (s *segment) settle() {
 	s.mu.Lock()

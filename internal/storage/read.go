@@ -196,6 +196,12 @@ func (s *segment) locateRange(f io.ReaderAt, v indexView, end mark, from, below 
 	e, ok, err := s.findEntry(v, func(e offsetEntry) bool { return int64(e.pos) <= limit && s.base+int64(e.rel) < below })
 	if err == nil && ok && int64(e.pos) > second.pos {
 		w.pos = int64(e.pos)
+		if b, err := w.next(); err != nil || b.header.LastOffset() != s.base+int64(e.rel) {
+			s.distrust(s.misplaced(e))
+			w.pos = second.pos
+		} else {
+			w.pos = b.pos
+		}
 	}
 	for {
 		b, err := w.next()
@@ -229,13 +235,16 @@ func (s *segment) seek(f io.ReaderAt, v indexView, size, offset int64) (*scanner
 	w := newScanner(f, pos, size, false)
 	b, err := w.next()
 	if indexed && (err != nil || b.header.LastOffset() != s.base+int64(e.rel)) {
-		s.distrust(fmt.Errorf("no batch that ends with offset %d at position %d", s.base+int64(e.rel), e.pos))
-		w.pos = 0
+		s.distrust(s.misplaced(e))
+		pos, w.pos = 0, 0
 		b, err = w.next()
 	}
 	expected := s.base
 	for ; err == nil && b.header.LastOffset() < offset; b, err = w.next() {
 		expected = b.next()
+	}
+	if walked := w.pos - pos; walked > indexGap && walked > 8*int64(s.log.options.Load().IndexIntervalBytes)+b.size {
+		s.distrust(fmt.Errorf("no entry within %d bytes before offset %d", walked, offset))
 	}
 	if err != nil {
 		defer w.close()
@@ -245,6 +254,14 @@ func (s *segment) seek(f io.ReaderAt, v indexView, size, offset int64) (*scanner
 		return nil, batchAt{}, s.damaged(w.pos, expected, err)
 	}
 	return w, b, nil
+}
+
+// indexGap is how far apart the entries of an index may lie before it is taken for incomplete.
+const indexGap = 256 << 10
+
+// misplaced is the error of an index entry that does not fit the data.
+func (s *segment) misplaced(e offsetEntry) error {
+	return fmt.Errorf("no batch that ends with offset %d at position %d", s.base+int64(e.rel), e.pos)
 }
 
 // distrust puts the segment's index aside and asks the background to make it anew.

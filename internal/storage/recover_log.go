@@ -176,7 +176,7 @@ func (r *recovery) openClean() error {
 			}
 		}
 		active := all[len(all)-1]
-		active.index.nOffset, active.index.nTime = min(active.index.nOffset, e.nOffset), min(active.index.nTime, e.nTime)
+		active.index.believe(e.nOffset, e.nTime)
 		active.index.maxKnown = true
 		if e.max >= 0 && e.maxAt >= active.base {
 			active.index.maxTime = timeEntry{ts: e.max, rel: int32(e.maxAt - active.base)}

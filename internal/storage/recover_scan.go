@@ -163,7 +163,7 @@ func (r *recovery) prepare(first int, from point) error {
 	}
 	s := all[first]
 	s.size, s.end = from.pos, from.offset
-	s.index.nOffset, s.index.nTime = min(s.index.nOffset, r.entry.nOffset), min(s.index.nTime, r.entry.nTime)
+	s.index.believe(r.entry.nOffset, r.entry.nTime)
 	h, err := s.acquire()
 	if err != nil {
 		return s.openFailed(err)

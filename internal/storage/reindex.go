@@ -2,7 +2,6 @@ package storage
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 
@@ -154,7 +153,7 @@ func (s *segment) checkIndex(f io.ReaderAt, offsets *[]offsetEntry, times *[]tim
 	w := newScanner(f, int64(e.pos), size, false)
 	defer w.close()
 	if b, err := w.next(); err != nil || b.header.LastOffset() != s.base+int64(e.rel) {
-		return fmt.Errorf("no batch that ends with offset %d at position %d", s.base+int64(e.rel), e.pos)
+		return s.misplaced(e)
 	}
 	return nil
 }

@@ -194,7 +194,8 @@ func (s *segment) firstRecord(w *scanner, at *batchAt, ts, start int64) (Timesta
 }
 
 // greatestTimestamp returns the greatest timestamp of the segment and the last offset of the first
-// batch that has it. Of a sealed segment the last entry of the time index tells it, which is read once.
+// batch that has it. Of a sealed segment the last entry of the time index tells it; the first time
+// that is checked, and the headers of the batches behind it are read: none may be greater.
 func (s *segment) greatestTimestamp() (timeEntry, error) {
 	s.mu.Lock()
 	known, greatest, nTime, size, view := s.index.maxKnown, s.index.maxTime, s.index.nTime, s.size, s.index.view()
@@ -204,9 +205,15 @@ func (s *segment) greatestTimestamp() (timeEntry, error) {
 	}
 	greatest, err := s.lastTimeEntry(nTime, view, size)
 	if err != nil {
-		if greatest, err = s.walkGreatest(s.base); err != nil {
-			return greatest, err
-		}
+		greatest = timeEntry{ts: record.NoTimestamp, rel: -1}
+	}
+	more, err := s.walkGreatest(s.base + int64(greatest.rel) + 1)
+	if err != nil {
+		return greatest, err
+	}
+	if more.ts > greatest.ts {
+		s.distrust(fmt.Errorf("time index: timestamp %d at offset %d is missing", more.ts, s.base+int64(more.rel)))
+		greatest = more
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -249,19 +256,24 @@ func (s *segment) walkGreatest(start int64) (timeEntry, error) {
 		return greatest, s.openFailed(err)
 	}
 	defer h.release()
-	size, _ := s.extent()
-	w := newScanner(h, 0, size, false)
+	s.mu.Lock()
+	size, end, view := s.size, s.end, s.index.view()
+	s.mu.Unlock()
+	if start >= end {
+		return greatest, nil
+	}
+	w, b, err := s.seek(h, view, size, start)
+	if err != nil {
+		return greatest, err
+	}
 	defer w.close()
-	for {
-		b, err := w.next()
-		if errors.Is(err, io.EOF) {
-			return greatest, nil
-		}
-		if err != nil {
-			return greatest, s.damaged(w.pos, s.base, err)
-		}
-		if ts := b.header.MaxTimestamp(); ts > greatest.ts && b.header.LastOffset() >= start {
+	for ; err == nil; b, err = w.next() {
+		if ts := b.header.MaxTimestamp(); ts > greatest.ts {
 			greatest = timeEntry{ts: ts, rel: int32(b.header.LastOffset() - s.base)}
 		}
 	}
+	if !errors.Is(err, io.EOF) {
+		return greatest, s.damaged(w.pos, s.base, err)
+	}
+	return greatest, nil
 }
