@@ -126,6 +126,7 @@ func New(o Options) (*Broker, error) {
 	b := &Broker{o: o, s: o.Settings, log: o.Logger, ctl: o.Controller, decodes: budget{limit: decodeBudget}}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.sessions = fetchSessions{b: b, slots: o.Settings.FetchSessions, byID: map[int32]*fetchSet{}}
+	b.producerIDs.asking = make(chan struct{}, 1)
 	rows := apis()
 	for i := range rows {
 		b.rows[rows[i].key] = &rows[i]

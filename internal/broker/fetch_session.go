@@ -173,12 +173,13 @@ func (c *fetchSessions) resume(s *session, q *wire.Fetch) (*fetchSet, int16) {
 func (set *fetchSet) update(q *wire.Fetch) {
 	for i := range q.Topics {
 		t := &q.Topics[i]
+		name := ""
 		for j := t.From; j < t.To; j++ {
 			want := q.Partitions[j]
 			f := set.index[fetchKeyOf{string(t.Name), t.ID, want.Index}]
 			if f == nil {
 				f = &fetchPart{id: t.ID, index: want.Index}
-				f.find(set.b, t, set.byID)
+				f.find(set.b, t, set.byID, &name)
 				f.sub = replica.Subscription{Reader: set, Tag: f}
 				set.index[fetchKeyOf{f.topic, f.id, f.index}] = f
 				if f.partition != nil {
@@ -222,7 +223,7 @@ func (set *fetchSet) refind() {
 		}
 		t := wire.FetchTopic{Name: []byte(f.topic), ID: f.id}
 		before := f.partition
-		if f.find(set.b, &t, set.byID); f.partition == before {
+		if f.find(set.b, &t, set.byID, &f.topic); f.partition == before {
 			continue
 		}
 		f.sub.Unsubscribe()

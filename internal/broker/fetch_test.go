@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -523,6 +524,32 @@ func TestRoundTripOfKgo(t *testing.T) {
 			}
 			if d := time.Since(begin); d > time.Second && i > 0 {
 				t.Errorf("record %d came after %v", i, d)
+			}
+		}
+	})
+}
+
+// TestLongUnknownNamesAreKeptOnce: many partitions of a topic that is not there must not each keep its name.
+func TestLongUnknownNamesAreKeptOnce(t *testing.T) {
+	inBox(t, func(t *testing.T, b *box) {
+		const n = 10_000
+		topic := topicRef{name: strings.Repeat("x", 30_000)}
+		req := fetchOf(topic, 0)
+		for i := range int32(n - 1) {
+			rp := req.Topics[0].Partitions[0]
+			rp.Partition = i + 1
+			req.Topics[0].Partitions = append(req.Topics[0].Partitions, rp)
+		}
+		c := b.dial()
+		for _, epoch := range []int32{-1, 0} {
+			req.SessionEpoch = epoch
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			parts := fetchFrom(c, 11, req)
+			runtime.ReadMemStats(&after)
+			wantEqual(t, "parts", len(parts), n)
+			if got := after.TotalAlloc - before.TotalAlloc; got > 64<<20 {
+				t.Errorf("%d MiB for a request of %d partitions", got>>20, n)
 			}
 		}
 	})

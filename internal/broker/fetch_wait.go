@@ -48,6 +48,9 @@ type fetchSet struct {
 	w    fetchWait // what wait points to
 }
 
+// maxKeptParts bounds the parts that a connection keeps room for between its fetches.
+const maxKeptParts = 1024
+
 // fetchKeyOf names a partition in a session.
 type fetchKeyOf struct {
 	topic string
@@ -169,6 +172,9 @@ func (set *fetchSet) respond(w *fetchWait, flush bool) {
 		w.s.endWait(set)
 	}
 	set.unsubscribeParts()
+	if cap(set.arena) > maxKeptParts {
+		set.arena, set.parts, set.chosen = nil, nil, nil
+	}
 	*w = fetchWait{}
 	set.idle()
 	slot.Done()
@@ -281,28 +287,30 @@ func (set *fetchSet) fill(q *wire.Fetch) {
 	set.parts = set.parts[:0]
 	for i := range q.Topics {
 		t := &q.Topics[i]
+		name := ""
 		for j := t.From; j < t.To; j++ {
 			f := &set.arena[j]
 			*f = fetchPart{id: t.ID, index: q.Partitions[j].Index, want: q.Partitions[j]}
-			f.find(set.b, t, q.Version >= 13)
+			f.find(set.b, t, q.Version >= 13, &name)
 			set.parts = append(set.parts, f)
 		}
 	}
 }
 
 // find looks the partition of a part up and takes the topic's name from it, so that nothing of the
-// frame is kept.
-func (f *fetchPart) find(b *Broker, t *wire.FetchTopic, byID bool) {
+// frame is kept. The name of a topic that is not there is copied once for all its parts.
+func (f *fetchPart) find(b *Broker, t *wire.FetchTopic, byID bool, name *string) {
 	if byID {
 		f.partition, f.err = b.o.Replicas.ByID(t.ID, f.index)
-	} else {
-		f.partition, f.err = b.o.Replicas.ByName(t.Name, f.index)
+		return
 	}
-	switch {
-	case byID:
-	case f.partition != nil:
+	f.partition, f.err = b.o.Replicas.ByName(t.Name, f.index)
+	if f.partition != nil {
 		f.topic = f.partition.Topic
-	default:
-		f.topic = string(t.Name)
+		return
 	}
+	if *name == "" {
+		*name = string(t.Name)
+	}
+	f.topic = *name
 }

@@ -21,36 +21,24 @@ import (
 // message, so the log has one. Every call gets a new id with epoch 0, also one that names the id it had:
 // an id is never used twice, so a new one fences nothing and loses nothing.
 
-// producerIDs gives out ids of the block that the controller gave this broker. The mutex guards
-// the block and is not held while a new one is asked for; who needs one then asks for itself, and the
-// ids of a block that comes second are used when the first is empty.
+// producerIDs gives out ids of the block that the controller gave this broker. The mutex guards the
+// block; a new one is asked for by one request at a time, while the others wait on asking.
 type producerIDs struct {
-	mu     sync.Mutex
-	blocks []idBlock
-}
+	asking chan struct{} // of capacity 1: full while somebody asks
 
-// idBlock is the ids from next to end, exclusive.
-type idBlock struct{ next, end int64 }
+	mu        sync.Mutex
+	next, end int64
+}
 
 // take returns an id, false if there is none left.
 func (p *producerIDs) take() (int64, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.blocks) > 0 {
-		b := &p.blocks[0]
-		if b.next < b.end {
-			b.next++
-			return b.next - 1, true
-		}
-		p.blocks = p.blocks[1:]
+	if p.next == p.end {
+		return 0, false
 	}
-	return 0, false
-}
-
-func (p *producerIDs) add(first int64, count int32) {
-	p.mu.Lock()
-	p.blocks = append(p.blocks, idBlock{first, first + int64(count)})
-	p.mu.Unlock()
+	p.next++
+	return p.next - 1, true
 }
 
 func (b *Broker) initProducerID(c *call, req *kmsg.InitProducerIDRequest) kmsg.Response {
@@ -74,24 +62,49 @@ func (b *Broker) initProducerID(c *call, req *kmsg.InitProducerIDRequest) kmsg.R
 
 // nextProducerID takes an id of the block at hand, or asks the controller for a block.
 func (b *Broker) nextProducerID(ctx context.Context) (int64, error) {
+	p := &b.producerIDs
 	for {
-		if id, ok := b.producerIDs.take(); ok {
+		if id, ok := p.take(); ok {
 			return id, nil
 		}
-		var epoch int64
-		if br := b.ctl.Image().Broker(b.o.NodeID); br != nil {
-			epoch = br.Epoch
+		select {
+		case p.asking <- struct{}{}:
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
 		}
-		answer, err := b.ctl.Submit(ctx, &clusterv1.Command{Kind: &clusterv1.Command_AllocateProducerIds{
-			AllocateProducerIds: &clusterv1.AllocateProducerIds{BrokerId: b.o.NodeID, BrokerEpoch: epoch},
-		}})
-		if err == nil {
-			err = metadata.AnswerError(answer)
-		}
+		err := b.nextBlock(ctx)
+		<-p.asking
 		if err != nil {
 			return 0, err
 		}
-		block := answer.GetAllocateProducerIds()
-		b.producerIDs.add(block.GetFirst(), block.GetCount())
 	}
+}
+
+// nextBlock asks for a block, unless somebody has got one meanwhile.
+func (b *Broker) nextBlock(ctx context.Context) error {
+	p := &b.producerIDs
+	p.mu.Lock()
+	left := p.end - p.next
+	p.mu.Unlock()
+	if left > 0 {
+		return nil
+	}
+	var epoch int64
+	if br := b.ctl.Image().Broker(b.o.NodeID); br != nil {
+		epoch = br.Epoch
+	}
+	answer, err := b.ctl.Submit(ctx, &clusterv1.Command{Kind: &clusterv1.Command_AllocateProducerIds{
+		AllocateProducerIds: &clusterv1.AllocateProducerIds{BrokerId: b.o.NodeID, BrokerEpoch: epoch},
+	}})
+	if err == nil {
+		err = metadata.AnswerError(answer)
+	}
+	if err != nil {
+		return err
+	}
+	block := answer.GetAllocateProducerIds()
+	p.mu.Lock()
+	p.next, p.end = block.GetFirst(), block.GetFirst()+int64(block.GetCount())
+	p.mu.Unlock()
+	return nil
 }

@@ -114,3 +114,26 @@ func TestTrap47_InitProducerID(t *testing.T) {
 		wantEqual(t, "after a restart", []any{got.ErrorCode, seen[got.ProducerID]}, []any{0, false})
 	})
 }
+
+// TestProducerIDsAreAskedForOnce, however many producers begin together.
+func TestProducerIDsAreAskedForOnce(t *testing.T) {
+	inBox(t, func(t *testing.T, b *box) {
+		var reads []func() kmsg.Response
+		for range 20 {
+			reads = append(reads, b.dial().send(kmsg.NewPtrInitProducerIDRequest(), 4))
+		}
+		seen := map[int64]bool{}
+		for _, read := range reads {
+			got := read().(*kmsg.InitProducerIDResponse)
+			wantEqual(t, "id", []any{got.ErrorCode, seen[got.ProducerID]}, []any{0, false})
+			seen[got.ProducerID] = true
+		}
+		asked := 0
+		for _, cmd := range b.ctl.asked {
+			if cmd.GetAllocateProducerIds() != nil {
+				asked++
+			}
+		}
+		wantEqual(t, "blocks", asked, 1)
+	})
+}

@@ -37,6 +37,8 @@ const (
 	minProduce = 3
 	// maxGroups bounds the partitions that one settle looks through for a partner to append with.
 	maxGroups = 16
+	// maxMessages is the number of partitions of a request above which errors go without their texts.
+	maxMessages = 100
 	// maxPending bounds the requests that are put off.
 	maxPending = 128
 )
@@ -268,7 +270,7 @@ func (s *session) refuse(r *produceRequest, position int, p *replica.Partition, 
 	res := &r.results[position]
 	res.Code = code(err)
 	s.b.m.error(produceKey, res.Code)
-	if res.Code != codeNotLeaderOrFollower || r.body.Version < 10 {
+	if res.Code != codeNotLeaderOrFollower && len(r.results) <= maxMessages {
 		res.Message = err.Error()
 	}
 	if r.body.Acks == acksNone && r.refused == nil {

@@ -90,6 +90,9 @@ func (m *Manager) Open(dir *storage.Directory) {
 	m.dir = dir
 }
 
+// maxTopicName is the longest name that a topic can have.
+const maxTopicName = 249
+
 // ByName returns a partition of which this broker has a replica. The error is
 // ErrUnknownPartition, or ErrNotLeader if other brokers have it.
 func (m *Manager) ByName(name []byte, index int32) (*Partition, error) {
@@ -99,6 +102,9 @@ func (m *Manager) ByName(name []byte, index int32) (*Partition, error) {
 	m.table.RUnlock()
 	if p != nil {
 		return p, nil
+	}
+	if len(name) > maxTopicName {
+		return nil, ErrUnknownPartition
 	}
 	known := m.img.Load().TopicByName(string(name))
 	if known == nil || index < 0 || int(index) >= len(known.Partitions) {
