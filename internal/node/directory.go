@@ -18,7 +18,8 @@ type dataDirectory struct {
 	fs   vfs.FS
 	path string
 	lock io.Closer
-	meta storage.Meta
+	id   [16]byte     // the directory's own
+	meta storage.Meta // what is on disk; once the node runs, saveIdentity's alone
 
 	clean         bool  // the last stop was clean
 	previousEpoch int64 // the broker epoch of that stop, -1 without one
@@ -26,10 +27,9 @@ type dataDirectory struct {
 }
 
 // claimDirectory locks the data directory, checks that it is this node's, and
-// gives a fresh one its directory id. The clean-shutdown marker is read and
-// removed before anything else is written, so that a crash from here on is seen as one.
+// gives a fresh one its directory id.
 func claimDirectory(fs vfs.FS, path string, nodeID int32) (d *dataDirectory, err error) {
-	if err := vfs.MkdirAllDurable(fs, path); err != nil {
+	if err := fs.MkdirAll(path); err != nil {
 		return nil, fmt.Errorf("the data directory %s cannot be made: %w; give a writable --data-dir", path, err)
 	}
 	lock, err := storage.LockDirectory(fs, path)
@@ -47,23 +47,30 @@ func claimDirectory(fs vfs.FS, path string, nodeID int32) (d *dataDirectory, err
 	case errors.Is(err, storage.ErrNoMeta):
 		d.meta = storage.Meta{NodeID: nodeID}
 		rand.Read(d.meta.DirectoryID[:])
-		if err := storage.SaveMeta(fs, path, &d.meta); err != nil {
+		err := vfs.MkdirAllDurable(fs, path)
+		if err == nil {
+			err = storage.SaveMeta(fs, path, &d.meta)
+		}
+		d.id = d.meta.DirectoryID
+		if err != nil {
 			return nil, fmt.Errorf("the data directory %s cannot be written: %w; give a writable --data-dir", path, err)
 		}
 		return d, nil
 	case err != nil:
 		return nil, err
 	}
-	d.meta = *meta
+	d.meta, d.id = *meta, meta.DirectoryID
 	if d.meta.NodeID != nodeID {
 		return nil, fmt.Errorf("the data directory %s belongs to node %d, and this is node %d: give the --data-dir of this node, or --node-id %d",
 			path, d.meta.NodeID, nodeID, d.meta.NodeID)
 	}
-	if d.previousEpoch, d.clean, err = storage.LoadCleanShutdown(fs, path); err != nil {
-		return nil, err
-	}
-	return d, storage.RemoveCleanShutdown(fs, path)
+	d.previousEpoch, d.clean, err = storage.LoadCleanShutdown(fs, path)
+	return d, err
 }
+
+// begin removes the marker of a clean stop, before anything else is written, so that a
+// crash from here on is seen as one.
+func (d *dataDirectory) begin() error { return storage.RemoveCleanShutdown(d.fs, d.path) }
 
 // identity is what the directory knows of its cluster.
 func (d *dataDirectory) identity() cluster.Identity {

@@ -77,7 +77,7 @@ func (n *Node) health() cluster.Health {
 	h := cluster.Health{Storage: clusterv1.Storage_STORAGE_OK}
 	if n.storageErr.Load() != nil {
 		h.Storage = clusterv1.Storage_STORAGE_FAILED
-		h.FailedDirectories = [][16]byte{n.dir.meta.DirectoryID}
+		h.FailedDirectories = [][16]byte{n.dir.id}
 	}
 	return h
 }

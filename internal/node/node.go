@@ -116,7 +116,10 @@ func (n *Node) bind(ctx context.Context) (err error) {
 	if n.cluster, err = cluster.New(n.clusterOptions()); err != nil {
 		return err
 	}
-	return n.cluster.Listen(ctx)
+	if err := n.cluster.Listen(ctx); err != nil {
+		return err
+	}
+	return n.dir.begin()
 }
 
 // build makes the parts above the data directory; none of them runs yet.
@@ -280,7 +283,7 @@ func (n *Node) setPhase(s string) { n.phase.Store(&s) }
 // registration is what this node registers of itself.
 func (n *Node) registration() cluster.Broker {
 	return cluster.Broker{
-		Directories:   [][16]byte{n.dir.meta.DirectoryID},
+		Directories:   [][16]byte{n.dir.id},
 		Listeners:     []metadata.Listener{{Name: "PLAINTEXT", Host: n.advertised.Host, Port: n.advertised.Port}},
 		Rack:          n.cfg.Rack,
 		PreviousEpoch: n.dir.previousEpoch,

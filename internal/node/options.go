@@ -23,7 +23,7 @@ func (n *Node) clusterOptions() cluster.Options {
 	c := n.cfg
 	o := cluster.Options{
 		NodeID:       c.NodeID,
-		DirectoryID:  n.dir.meta.DirectoryID,
+		DirectoryID:  n.dir.id,
 		Incarnation:  newID(),
 		Identity:     n.dir.identity(),
 		SaveIdentity: n.dir.saveIdentity,
@@ -89,7 +89,7 @@ func (n *Node) storageOptions() storage.DirectoryOptions {
 func (n *Node) replicaOptions() replica.Options {
 	return replica.Options{
 		NodeID:      n.cfg.NodeID,
-		DirectoryID: n.dir.meta.DirectoryID,
+		DirectoryID: n.dir.id,
 		Resolve:     n.cfg.Topic,
 		Created:     n.assignDirectories,
 		Logger:      n.log,
@@ -107,7 +107,7 @@ func (n *Node) assignDirectories(ctx context.Context, created []replica.Created)
 	cmd := &clusterv1.AssignDirectories{BrokerId: b.ID, BrokerEpoch: b.Epoch}
 	for _, c := range created {
 		cmd.Assignments = append(cmd.Assignments, &clusterv1.AssignDirectories_Assignment{
-			TopicId: c.TopicID[:], Partition: c.Partition, DirectoryId: n.dir.meta.DirectoryID[:],
+			TopicId: c.TopicID[:], Partition: c.Partition, DirectoryId: n.dir.id[:],
 		})
 	}
 	answer, err := n.cluster.Submit(ctx, &clusterv1.Command{Kind: &clusterv1.Command_AssignDirectories{AssignDirectories: cmd}})

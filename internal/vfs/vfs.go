@@ -110,23 +110,33 @@ func ReadFile(f FS, name string) ([]byte, error) {
 	return p[:n], err
 }
 
-// MkdirAllDurable makes name and every missing directory on the way, each of them
-// durable: a file that is synced inside a directory whose own entry is lost is lost too.
+// MkdirAllDurable makes name and every missing directory on the way, and makes the
+// whole path durable: a file that is synced inside a directory whose own entry is lost is
+// lost too. A directory that is there already may have been made by a process that
+// was killed before it could sync it, so its parents are synced as well, as far as
+// this user may open them.
 func MkdirAllDurable(f FS, name string) error {
+	parent := filepath.Dir(name)
+	if parent == name {
+		return nil
+	}
 	there, err := Exists(f, name)
-	if err != nil || there {
+	if err != nil {
 		return err
 	}
-	parent := filepath.Dir(name)
-	if parent != name {
-		if err := MkdirAllDurable(f, parent); err != nil {
+	if err := MkdirAllDurable(f, parent); err != nil {
+		return err
+	}
+	if !there {
+		if err := f.Mkdir(name); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
+		return f.SyncDir(parent)
 	}
-	if err := f.Mkdir(name); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := f.SyncDir(parent); err != nil && !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	return f.SyncDir(parent)
+	return nil
 }
 
 // Exists reports whether name is there.
