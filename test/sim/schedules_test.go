@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -35,8 +34,7 @@ func TestSchedules(t *testing.T) {
 	for seed := first; seed <= last; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
-			defer watch(fmt.Sprintf("seed %d", seed))()
-			synctest.Test(t, func(t *testing.T) { schedule(t, uint64(seed)) })
+			bubble(t, func(t *testing.T) { schedule(t, uint64(seed)) })
 		})
 	}
 }
