@@ -257,9 +257,6 @@ func (b *bed) expectErr(err, want error) {
 func TestNewLogIsCreatedReportedAndFoundAgain(t *testing.T) {
 	inBed(t, func(t *testing.T, b *bed) {
 		id := b.topic("t")
-		if p := b.partition("t"); !p.Opening() {
-			t.Error("not opening before Run has been there")
-		}
 		b.must(b.m.Wait(t.Context()))
 		b.settle()
 		if !slices.Equal(b.reported, []Created{{"t", id, 0}}) {
