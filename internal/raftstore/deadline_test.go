@@ -208,6 +208,7 @@ func TestFailedWriteIsTheEnd(t *testing.T) {
 		if got := e.String(); got != "fail" {
 			t.Errorf("told %q", got)
 		}
+		synctest.Wait() // the write's goroutine has ended, not only told
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
