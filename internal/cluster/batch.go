@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/chronik-stream/chronik/internal/controller"
+	"github.com/chronik-stream/chronik/internal/invariant"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
 	metadatav1 "github.com/chronik-stream/chronik/proto/metadata/v1"
@@ -74,7 +75,7 @@ func (l *loop) gather(lead *leadership) *batch {
 // only others follow: the draft has no epoch for the new broker yet, and nothing
 // that copies an epoch may see that.
 func (b *batch) admits(cmd *clusterv1.Command) bool {
-	if len(b.registered) == 0 {
+	if len(b.registered) == 0 || invariant.Mutant("cluster-two-registrations-at-once") {
 		return true
 	}
 	r, ok := cmd.Kind.(*clusterv1.Command_RegisterBroker)

@@ -93,7 +93,7 @@ func New(o Options) (*Cluster, error) {
 	c.ctl = newLoop(&c.o, c.m, c.queue, c.sessions, c.identity)
 	c.agent = newAgent(c)
 	c.member = &member{
-		o: &c.o, log: c.log, m: c.m, ctl: c.ctl, leader: c.leader, newFSM: c.newFSM, joined: c.joined, stand: c.stand,
+		o: &c.o, log: c.log, m: c.m, ctl: c.ctl, leader: c.leader, newFSM: c.newFSM, fatal: c.fail, joined: c.joined, stand: c.stand,
 		again: make(chan restart, 1),
 	}
 	c.images.first = c.brokersChanged

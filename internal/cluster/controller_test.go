@@ -227,6 +227,7 @@ func TestRetryGetsTheSameTopicID(t *testing.T) {
 		<-sent
 		w.within(time.Second, "the topic on the leader", func() bool { return leader.c.Image().TopicByName("once") != nil })
 		first := leader.c.Image().TopicByName("once").ID
+		w.net.Between(hostName(leader.id), hostName(asker.id), vnet.Reset) // what was on its way is lost
 		leader.crash()
 		w.net.Heal()
 		<-done

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/chronik-stream/chronik/internal/invariant"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/raftrpc"
 	"github.com/chronik-stream/chronik/internal/rpc"
@@ -159,7 +160,7 @@ func (c *council) join(h *clusterv1.Hello) ([]metadata.Founder, error) {
 		return nil, fatalf(ReasonStranger, "node %d is no founder of the cluster %s that its peer, node %d, belongs to (founders: %s); "+
 			"this version cannot add a node to a cluster that is formed: correct --node-id or --peers",
 			c.node, h.GetClusterId(), h.GetNodeId(), idList(founderIDs(founders)))
-	case founders[at].Directory != c.directory:
+	case founders[at].Directory != c.directory && !invariant.Mutant("cluster-wiped-disk-votes"):
 		return nil, fatalf(ReasonStranger, "node %d founded the cluster %s with the data directory %s, and this one is %s, which is empty: "+
 			"if the volume is not mounted, mount it; if the disk is lost, this node cannot come back under its id, for the others may rely on what it voted",
 			c.node, h.GetClusterId(), rpc.FormatUUID(founders[at].Directory), rpc.FormatUUID(c.directory))

@@ -29,6 +29,7 @@ type member struct {
 	stores    *raftstore.Stores
 	ctl       *loop
 	newFSM    func() *fsm
+	fatal     func(error)
 	// joined is told the configuration of each new instance; an error is final.
 	joined func(raft.Configuration) error
 	// stand may make a new instance a candidate without waiting for a timeout.
@@ -143,11 +144,12 @@ func (m *member) start() (*instance, error) {
 		return nil, fmt.Errorf("cluster: start Raft: %w", err)
 	}
 	running := new(atomic.Bool)
-	cache, err := raft.NewLogCache(logCache, readGuard{m.stores.Log, running})
+	cache, err := raft.NewLogCache(logCache, readGuard{m.stores.Log, running, m.fatal})
 	if err != nil {
 		return nil, fmt.Errorf("cluster: start Raft: %w", err)
 	}
-	inst.raft, err = newRaft(m.config(inst), inst.fsm, cache, m.stores.Stable, m.stores.Snapshots, inst.rpc)
+	view := logView{cache, m.stores.Snapshots}
+	inst.raft, err = newRaft(m.config(inst), inst.fsm, view, m.stores.Stable, m.stores.Snapshots, inst.rpc)
 	if err != nil {
 		_ = inst.rpc.Close()
 		return nil, fatalf(ReasonStorage, "start Raft on %s: %w; "+

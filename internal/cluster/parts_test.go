@@ -215,6 +215,7 @@ func TestImagesNeverGoBack(t *testing.T) {
 		}
 		// A snapshot of index 2 is restored, and 3 to 8 are replayed.
 		i.publish(imgs[5], imgs[2], nil)
+		synctest.Wait()
 		for n := 3; n <= 8; n++ {
 			apply(n)
 			if n == 6 {
@@ -280,4 +281,33 @@ func TestOptions(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A broker's epoch is the index of the entry that registers it, which is not
+// known while the entry is made: registrations of different brokers share one,
+// and what follows waits for the next.
+func TestRegistrationsShareAnEntryWithNobodyElse(t *testing.T) {
+	register := func(id int32) *clusterv1.Command {
+		return &clusterv1.Command{Kind: &clusterv1.Command_RegisterBroker{RegisterBroker: &clusterv1.RegisterBroker{
+			Request: &clusterv1.RegisterRequest{NodeId: id},
+		}}}
+	}
+	b := &batch{}
+	add := func(cmd *clusterv1.Command) bool {
+		if !b.admits(cmd) {
+			return false
+		}
+		b.add(&job{cmd: cmd}, []*metadatav1.Record{producerIDs(1)}, 1, &clusterv1.Answer{})
+		return true
+	}
+	for _, tc := range []struct {
+		cmd  *clusterv1.Command
+		want bool
+	}{
+		{fence(1), true}, {register(2), true}, {register(3), true}, {register(2), false}, {fence(2), false}, {createTopic("t"), false},
+	} {
+		if got := add(tc.cmd); got != tc.want {
+			t.Errorf("%v: admitted %v, want %v", tc.cmd, got, tc.want)
+		}
+	}
 }

@@ -10,10 +10,10 @@ import (
 )
 
 // readGuard is the log as raft reads it. Raft panics when an entry that it is
-// about to apply cannot be read. By then the store has reported itself lost, and
-// the process ends with that reason, in order; so the guard ends the goroutine
-// that would panic, raft's main one: its deferred functions run, whoever waits
-// for it is answered, and Shutdown works as ever.
+// about to apply cannot be read. The process is to end with that reason, but in
+// order; so the guard reports it and ends the goroutine that would panic, raft's
+// main one: its deferred functions run, whoever waits for it is answered, and
+// Shutdown works as ever.
 //
 // Everywhere else raft copes with the error. A replication goroutine above all
 // must not be ended: it has to stop its pipeline's reader first, or Shutdown
@@ -21,12 +21,14 @@ import (
 type readGuard struct {
 	raft.LogStore
 	running *atomic.Bool // raft's goroutines read; before that, NewRaft's caller does
+	fatal   func(error)
 }
 
 // GetLog implements raft.LogStore.
 func (g readGuard) GetLog(index uint64, l *raft.Log) error {
 	err := g.LogStore.GetLog(index, l)
 	if err != nil && g.running.Load() && applying() {
+		g.fatal(fatalf(ReasonStorage, "entry %d of the metadata log is committed and cannot be read: %w", index, err))
 		runtime.Goexit()
 	}
 	return err

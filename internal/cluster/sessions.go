@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/chronik-stream/chronik/internal/invariant"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
 )
@@ -297,7 +298,7 @@ func (s *sessions) tick(now time.Time) {
 	if s.lead == nil {
 		return
 	}
-	if late > lateTick {
+	if late > lateTick && !invariant.Mutant("cluster-pause-fences") {
 		s.log.Warn("This process stood still; all broker sessions are prolonged by that", "late", late)
 		s.m.lateness.Observe(late.Seconds())
 		for _, x := range s.byBroker {
@@ -331,7 +332,7 @@ func (s *sessions) tick(now time.Time) {
 // one more heartbeat: it may be this node that hears nobody.
 func (s *sessions) expire(ended []*session, unfenced int, now time.Time) {
 	for _, x := range ended {
-		if 2*len(ended) > unfenced && !x.graced {
+		if 2*len(ended) > unfenced && !x.graced && !invariant.Mutant("cluster-no-grace") {
 			x.graced = true
 			x.ends = now.Add(s.o.Timing.Beat)
 			continue

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/chronik-stream/chronik/internal/invariant"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
 )
@@ -52,6 +53,9 @@ func (c *Cluster) Submit(ctx context.Context, cmd *clusterv1.Command) (*clusterv
 			return nil, c.unanswered(ctx, last)
 		}
 		c.m.submitRetries.Inc()
+		if invariant.Mutant("cluster-new-request-id") {
+			cmd.RequestId.Sequence += 1 << 20
+		}
 	}
 }
 
