@@ -30,7 +30,7 @@ import (
 
 const (
 	fetchKey = 1
-	// copyBelow is the length below which a range is copied into the response rather than sent
+	// copyBelow (measured by BenchmarkFileRange in listener) is the length below which a range is copied into the response rather than sent
 	// from its file: two calls to the system either way, and a copied one can share its write.
 	copyBelow = 16 << 10
 )

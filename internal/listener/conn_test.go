@@ -3,6 +3,7 @@ package listener
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -363,4 +364,68 @@ func (e *echo) took(n int) error {
 	e.buffer.n = 0
 	_, err := e.conn.Write(e.buffer.b[:n], false, true)
 	return err
+}
+
+// BenchmarkFileRange is beside the constant that says from which length on broker sends a range from its file:
+// read and write, against a header and sendfile.
+func BenchmarkFileRange(b *testing.B) {
+	for _, size := range []int{4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20} {
+		for _, way := range []string{"copy", "sendfile"} {
+			b.Run(fmt.Sprintf("%s/%dKiB", way, size>>10), func(b *testing.B) { benchFileRange(b, way == "copy", size) })
+		}
+	}
+}
+
+func benchFileRange(b *testing.B, copied bool, size int) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer ln.Close()
+	client, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	server, err := ln.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	conn := newConn(server)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := make([]byte, 1<<20)
+		for {
+			if _, err := client.Read(buf); err != nil {
+				return
+			}
+		}
+	}()
+	f, err := vfs.OS{}.Create(filepath.Join(b.TempDir(), "f"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(pattern(size), 0); err != nil {
+		b.Fatal(err)
+	}
+	const header = 100
+	buf := make([]byte, header+size)
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	for b.Loop() {
+		if copied {
+			if _, err = f.ReadAt(buf[header:], 0); err == nil {
+				_, err = conn.Write(buf, false, true)
+			}
+		} else if _, err = conn.Write(buf[:header], true, true); err == nil {
+			_, err = conn.SendFile(FileRange{File: f, N: size}, true)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	conn.Close()
+	client.Close()
+	<-done
 }
