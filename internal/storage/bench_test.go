@@ -97,8 +97,8 @@ func benchmarkDurable(b *testing.B, size, logs, producers int) {
 			for _, l := range moved {
 				w := wait[l]
 				w.mu.Lock()
-				w.mu.Unlock() // who looks at the offset now waits before the broadcast
 				w.cond.Broadcast()
+				w.mu.Unlock()
 			}
 		}
 	})
