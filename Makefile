@@ -1,7 +1,8 @@
 # The two commands of the README are "make demo" and "make test".
 export CGO_ENABLED ?= 0
 GO       ?= go
-TAGS     := invariant
+# invariant: costly checks. synctests: kgo's mutexes are channels, so that its groups run in fake time.
+TAGS     := invariant,synctests
 BIN      := bin/chronik-server
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
@@ -29,7 +30,7 @@ clients: ## franz-go, sarama, kafka-go and kcat against a cluster of the binary
 	cd test/clients && $(GO) test -count=1 ./...
 
 mutants: ## deliberate bugs, each of which the tests must notice
-	CHRONIK_MUTANTS=1 $(GO) test -count=1 -timeout 30m -tags '$(TAGS) mutant' -run 'TestMutant' -v ./internal/...
+	CHRONIK_MUTANTS=1 $(GO) test -count=1 -timeout 30m -tags '$(TAGS),mutant' -run 'TestMutant' -v ./internal/...
 
 FUZZTIME ?= 10s
 fuzz: ## every fuzz target for FUZZTIME

@@ -16,7 +16,7 @@ import (
 	"github.com/chronik-stream/chronik/test/history"
 )
 
-// faultTime is how long faults go on in a schedule, of fake time.
+// faultTime is how long faults go on in a schedule, of fake time; with -short a third of it.
 const faultTime = 30 * time.Second
 
 func TestSchedules(t *testing.T) {
@@ -86,7 +86,11 @@ func schedule(t *testing.T, seed uint64) {
 			story.add(fmt.Sprintf("the stop of %s: %v", n.Name, err))
 		}
 	})
-	for end := time.Now().Add(faultTime); time.Now().Before(end); {
+	duration := faultTime
+	if testing.Short() {
+		duration /= 3
+	}
+	for end := time.Now().Add(duration); time.Now().Before(end); {
 		e := faults.next()
 		story.add(e.name)
 		e.do()
