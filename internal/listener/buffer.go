@@ -114,6 +114,7 @@ func (c *Client) shrink() {
 	n := len(rest)
 	c.l.pool.put(c.buf)
 	c.buf, c.pooled, c.r, c.w = rest[:cap(rest)], false, 0, n
+	c.holds.Store(0)
 }
 
 // giveBack returns the buffer if it is empty, and moves a small rest out of it.
@@ -140,10 +141,22 @@ func (c *Client) expectRest() {
 		}
 		return
 	}
-	size := c.frameSize()
-	if c.due.Load() == 0 {
-		c.due.Store(c.l.tick.Load() + ticks(frameGrace+time.Duration(size)*time.Second/frameRate))
+	if c.pooled {
+		c.holds.Store(int64(len(c.buf)))
 	}
+	if c.due.Load() == 0 || c.whole { // of a client that sends without a pause a part of the next frame is always there
+		c.whole = false
+		c.due.Store(c.l.tick.Load() + ticks(frameGrace+time.Duration(c.frameSize())*time.Second/frameRate))
+	}
+}
+
+// stuck tells the sweep, once a tick, whether memory has been held by the same frame since the last one and the frame
+// has grown by less than a second's worth. That may be the server's doing: its reader waits for memory too.
+func (c *Client) stuck() bool {
+	due, arrived := c.due.Load(), c.arrived.Load()
+	stuck := due != 0 && due == c.sweptDue && arrived-c.sweptBytes < frameRate && c.holds.Load() > 0
+	c.sweptDue, c.sweptBytes = due, arrived
+	return stuck
 }
 
 // settleClass lowers the class when what is read would have fitted a smaller buffer for a while.

@@ -15,6 +15,7 @@ var (
 	errIdle     = errors.New("listener: no request for longer than connections.max.idle.ms")
 	errFirst    = errors.New("listener: no request within 10 s of the connection")
 	errSlow     = errors.New("listener: a request did not arrive in time")
+	errStarving = errors.New("listener: a request did not arrive while others waited for the memory that it held")
 	errDraining = errors.New("listener: the server is stopping")
 	errGrace    = errors.New("listener: the server is stopping and a response took too long")
 )
@@ -40,11 +41,17 @@ type Client struct {
 	class  int    // of the next buffer: as large as the largest of the last frames
 	small  int    // reads in a row that needed less than class
 	run    *Slot  // responses in a row that are complete but not yet queued
+	whole  bool   // a frame has been served since due was set
 
 	// Read by the sweep.
 	lastRead atomic.Int64 // tick of the last read
+	arrived  atomic.Int64 // bytes read in all
 	due      atomic.Int64 // tick by which the frame under way must be whole; 0 if there is none
+	holds    atomic.Int64 // bytes of the pool's that the frame under way holds
 	served   atomic.Bool  // a request has been served
+
+	// The sweep's.
+	sweptDue, sweptBytes int64 // due and arrived at the last tick
 
 	queued atomic.Int32 // slots in the queue; changed under mu
 
@@ -143,6 +150,7 @@ func (c *Client) read() error {
 func (c *Client) took(n int) error {
 	c.w += n
 	c.lastRead.Store(c.l.tick.Load())
+	c.arrived.Add(int64(n))
 	return c.serveBuffered()
 }
 
@@ -222,6 +230,7 @@ func (c *Client) next() ([]byte, error) {
 		return nil, nil
 	}
 	c.r += sizeBytes + size
+	c.whole = true
 	if k := class(sizeBytes + size); k > c.class {
 		c.class, c.small = k, 0
 	}

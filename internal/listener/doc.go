@@ -23,7 +23,8 @@
 //
 // Requests in flight and bytes of buffers are bounded: the reader stops reading, and TCP
 // carries it to the client. Memory for a frame is taken as its bytes arrive, never by what its
-// size claims. A frame must be complete, and a response taken, at 64 KiB/s after 30 s;
+// size claims. A frame must be complete, and a response taken, at 64 KiB/s after 30 s, and while
+// others wait for memory a frame that holds some must grow at that rate from the start;
 // connections without requests are closed.
 //
 // # State and goroutines

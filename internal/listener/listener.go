@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -234,6 +235,7 @@ func (l *Listener) snapshotLocked() []*Client {
 func (l *Listener) sweep(ctx context.Context) {
 	t := time.NewTicker(tickTime)
 	defer t.Stop()
+	starved := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -247,13 +249,26 @@ func (l *Listener) sweep(ctx context.Context) {
 		l.mu.Lock()
 		all := l.snapshotLocked()
 		l.mu.Unlock()
+		was := starved
+		starved = l.pool.starved()
 		for _, c := range all {
-			if err := c.overdue(now); err != nil {
+			err := c.overdue(now)
+			if c.stuck() && err == nil && starved && was && rand.IntN(giveWay) == 0 {
+				l.complain("closing a connection whose request does not arrive while others wait for the memory that it holds", "client", c.remote)
+				err = errStarving
+			}
+			if err != nil {
 				c.Close(err)
 			}
 		}
 	}
 }
+
+// giveWay is the part of the stuck connections, one in so many, that the sweep closes in each second that others wait for
+// memory. Without it a few dozen clients that send the first megabytes of large requests and then nothing would
+// keep everybody waiting for as long as a large request may take. Not all of them, for among them are those
+// that would go on if they had memory.
+const giveWay = 4
 
 // overdue returns why a connection has no time left, nil if it has.
 func (c *Client) overdue(now int64) error {

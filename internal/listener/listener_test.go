@@ -657,6 +657,82 @@ func TestReadMemoryIsBounded(t *testing.T) {
 	})
 }
 
+// TestHalfFramesStarveNobody: clients that send the first part of large requests and then nothing, but for a byte now and
+// then, do not keep small requests waiting, and large ones not for long.
+func TestHalfFramesStarveNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := inBubble(t, func(o *Options) { o.ReadMemory = 32 * readBuffer })
+		defer f.stop()
+		large := request(keyEcho, strings.Repeat("x", 2<<20))
+		for range 20 {
+			c := f.dial()
+			defer c.Close()
+			send(t, c, request(keyEcho, "hello"))
+			expect(t, c, "hello")
+			go func() {
+				for sent := 0; sent < len(large); {
+					n, err := c.Write(large[sent:min(sent+300_000, len(large))])
+					if sent += n; err != nil {
+						return
+					}
+				}
+			}()
+		}
+		for range 3 {
+			time.Sleep(300 * time.Millisecond)
+			began := time.Now()
+			c := f.dial()
+			send(t, c, request(keyEcho, "small"))
+			expect(t, c, "small")
+			c.Close()
+			if d := time.Since(began); d > 0 {
+				t.Errorf("a small request waited %v", d)
+			}
+		}
+		began := time.Now()
+		for answered := false; !answered; { // it may be closed instead of one of them, as it too does not go on
+			c := f.dial()
+			go c.Write(large)
+			answered = binary.Read(c, binary.BigEndian, new(uint32)) == nil
+			c.Close()
+		}
+		if d := time.Since(began); d > 30*time.Second {
+			t.Errorf("a large request waited %v", d)
+		}
+	})
+}
+
+// TestSmallBuffersHaveAReserve: however much large requests take, small ones find room.
+func TestSmallBuffersHaveAReserve(t *testing.T) {
+	p := newPool(16 * readBuffer)
+	for k := 2; k > 0; k-- {
+		for p.get(k) != nil {
+			continue
+		}
+	}
+	if p.get(0) == nil {
+		t.Error("large buffers have taken everything")
+	}
+}
+
+// TestBusyClientIsNotSlow: the time that a frame may take counts from its own first byte, also when
+// a part of the next frame has been there at every moment.
+func TestBusyClientIsNotSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := inBubble(t, nil)
+		defer f.stop()
+		c := f.dial()
+		defer c.Close()
+		frame := request(keyEcho, "hello")
+		send(t, c, frame[:5])
+		for range 20 {
+			time.Sleep(10 * time.Second)
+			send(t, c, append(bytes.Clone(frame[5:]), frame[:5]...))
+			expect(t, c, "hello")
+		}
+	})
+}
+
 func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
 	both(t, nil, func(t *testing.T, f *fixture) {
 		var all []net.Conn

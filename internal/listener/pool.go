@@ -15,8 +15,10 @@ const (
 // pool holds the read buffers of a listener: for each size a stack, so that what is taken is
 // what was used last. It bounds the bytes that connections hold, and when the bound is reached
 // they wait, in no order; one that holds nothing is always let in if nobody else holds anything.
+// A quarter is for buffers of the smallest class alone, so that small requests do not wait for large ones.
 type pool struct {
-	limit int64
+	limit   int64
+	reserve int64
 
 	mu      sync.Mutex
 	freed   sync.Cond
@@ -29,6 +31,7 @@ type pool struct {
 
 func newPool(limit int64) *pool {
 	p := &pool{limit: max(limit, readBuffer)}
+	p.reserve = p.limit / 4
 	p.freed.L = &p.mu
 	return p
 }
@@ -54,7 +57,11 @@ func (p *pool) get(k int) []byte {
 
 func (p *pool) getLocked(k int) []byte {
 	n := readBuffer << k
-	if p.held > 0 && p.held+int64(n) > p.limit {
+	limit := p.limit
+	if k > 0 {
+		limit -= p.reserve
+	}
+	if p.held > 0 && p.held+int64(n) > limit {
 		return nil
 	}
 	p.held += int64(n)
@@ -107,6 +114,13 @@ func (p *pool) nudge() {
 	if wake {
 		p.freed.Broadcast()
 	}
+}
+
+// starved reports whether connections wait for memory.
+func (p *pool) starved() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting > 0
 }
 
 // pressed reports whether more than half of the bound is held.
