@@ -372,7 +372,7 @@ func (n *node) boot() {
 	}
 	conf := raft.DefaultConfig()
 	conf.LocalID = ServerID(n.id)
-	conf.Logger = raftstore.NewLogger(slog.New(slog.NewTextHandler(n.logs, &slog.HandlerOptions{ReplaceAttr: noTime})))
+	conf.Logger = raftstore.NewLogger(slog.New(slog.NewTextHandler(n.logs, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: noTime})))
 	conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = 200*time.Millisecond, 200*time.Millisecond, 160*time.Millisecond
 	conf.CommitTimeout = 50 * time.Millisecond
 	conf.NoLegacyTelemetry = true

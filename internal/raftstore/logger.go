@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,14 +19,24 @@ import (
 // writes 50 a second.
 const repeatEvery = 10 * time.Second
 
-// repeated are the lines that are held back, by the start of their text.
+// repeated are the lines that are held back, by the start of their text. A node without a majority
+// begins an election every 300 ms, for as long as that lasts.
 var repeated = []string{
+	"Election timeout reached", "heartbeat timeout reached", "failed to contact", "entering candidate state",
 	"failed to heartbeat", "failed to appendEntries", "failed to pipeline appendEntries",
 	"failed to make requestVote RPC", "failed to install snapshot", "appendEntries rejected",
 	"rejecting vote request", "rejecting pre-vote request", "pipelining replication", "aborting pipeline replication",
 }
 
-// NewLogger returns a logger for raft.Config that writes to l. Lines that raft
+// told are the lines at level INFO, by the start of their text, of what other lines tell with node, term
+// and cause: candidates, votes, who leads and who is followed. They are for debugging raft.
+var told = []string{
+	"initial configuration", "entering follower state", "entering candidate state", "entering leader state", "election won",
+	"pre-vote successful", "pre-vote campaign failed", "added peer", "updating peer", "pipelining replication", "aborting pipeline replication",
+}
+
+// NewLogger returns a logger for raft.Config that writes to l. Lines of what
+// the packages around raft tell have level DEBUG. Lines that raft
 // repeats while a peer is gone are logged once in 10 s, with the number of those
 // held back.
 func NewLogger(l *slog.Logger) hclog.Logger {
@@ -82,6 +93,9 @@ var levels = map[hclog.Level]slog.Level{
 // Log implements hclog.Logger.
 func (g *logger) Log(level hclog.Level, msg string, args ...any) {
 	to, ok := levels[level]
+	if to == slog.LevelInfo && startsWith(msg, told) {
+		to = slog.LevelDebug
+	}
 	if !ok || !g.l.Enabled(context.Background(), to) {
 		return
 	}
@@ -92,10 +106,7 @@ func (g *logger) Log(level hclog.Level, msg string, args ...any) {
 		}
 		all = append(all, a)
 	}
-	for _, start := range repeated {
-		if !strings.HasPrefix(msg, start) {
-			continue
-		}
+	if startsWith(msg, repeated) {
 		ok, before := g.held.pass(msg + "\x00" + peerOf(all))
 		if !ok {
 			return
@@ -105,6 +116,10 @@ func (g *logger) Log(level hclog.Level, msg string, args ...any) {
 		}
 	}
 	g.l.Log(context.Background(), to, "raft: "+msg, all...)
+}
+
+func startsWith(msg string, any []string) bool {
+	return slices.ContainsFunc(any, func(start string) bool { return strings.HasPrefix(msg, start) })
 }
 
 // peerOf returns the value that names the other node in a line.

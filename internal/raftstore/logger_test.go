@@ -16,16 +16,17 @@ func TestLoggerWritesLevelsFieldsAndFormats(t *testing.T) {
 	l := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	g := NewLogger(l).With("node", 1)
 	g.Debug("hidden")
-	g.Info("entering leader state", "leader", hclog.Fmt("%+v", []int{1, 2}))
+	g.Info("entering leader state", "hidden", true)
+	g.Info("starting snapshot up to", "leader", hclog.Fmt("%+v", []int{1, 2}))
 	g.Named("x").Warn("odd", "a", "b")
 	got := out.String()
-	for _, want := range []string{`level=INFO msg="raft: entering leader state" node=1 leader="[1 2]"`, `level=WARN msg="raft: odd" node=1 a=b`} {
+	for _, want := range []string{`level=INFO msg="raft: starting snapshot up to" node=1 leader="[1 2]"`, `level=WARN msg="raft: odd" node=1 a=b`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in:\n%s", want, got)
 		}
 	}
 	if strings.Contains(got, "hidden") {
-		t.Error("a debug line at level info")
+		t.Errorf("a line for debugging at level info:\n%s", got)
 	}
 	if g.GetLevel() != hclog.Info || g.IsDebug() || !g.IsWarn() {
 		t.Errorf("level %v", g.GetLevel())
@@ -39,6 +40,7 @@ func TestLoggerHoldsRepeatedLinesBack(t *testing.T) {
 		for range 1000 {
 			g.Error("failed to heartbeat to", "peer", "node:2/x", "error", "unreachable")
 			g.Error("failed to heartbeat to", "peer", "node:3/x", "error", "unreachable")
+			g.Warn("Election timeout reached, restarting election")
 			g.Error("something else")
 			time.Sleep(20 * time.Millisecond)
 		}
@@ -46,7 +48,10 @@ func TestLoggerHoldsRepeatedLinesBack(t *testing.T) {
 		if got := strings.Count(out.String(), "failed to heartbeat"); got != 4 {
 			t.Errorf("%d lines", got)
 		}
-		if got := strings.Count(out.String(), "held_back=499"); got != 2 {
+		if got := strings.Count(out.String(), "Election timeout"); got != 2 {
+			t.Errorf("%d lines about the elections of a node without a majority", got)
+		}
+		if got := strings.Count(out.String(), "held_back=499"); got != 3 {
 			t.Errorf("%d of them say how many were held back:\n%.600s", got, out.String())
 		}
 		if got := strings.Count(out.String(), "something else"); got != 1000 {
