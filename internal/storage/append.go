@@ -372,6 +372,9 @@ func (l *Log) needsSyncLocked(s *segment) {
 // one are written by the background, before the recovery point passes its end.
 func (l *Log) rollLocked(base, now int64) error {
 	old := l.active()
+	if !old.index.known {
+		old.loadIndex()
+	}
 	s := newSegment(l, base)
 	f, err := l.dir.fs.Create(s.path(logSuffix))
 	if err != nil {

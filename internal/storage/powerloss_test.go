@@ -332,6 +332,11 @@ func (w *world) verifyAll() error {
 		if err := m.verify(l, !w.lost); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+		if w.rng.IntN(2) == 0 { // not always: it loads the index, which an append or a roll has to do by itself
+			if err := indexesEqualScan(l); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
 		l.SetOptions(m.options)
 		l.SetRetentionBound(l.Flushed())
 	}

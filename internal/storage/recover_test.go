@@ -182,6 +182,9 @@ func TestSnapshotsInsideASegment(t *testing.T) {
 	fsys := vfs.NewMem()
 	d := memDirectory(t, fsys)
 	l := createLog(t, d, "orders", LogOptions{WriteCaching: true})
+	if testing.Short() {
+		t.Skip("appends 40 MiB")
+	}
 	value := strings.Repeat("x", 1<<20)
 	for i := range 40 {
 		b := record.NewBuilder()
@@ -226,7 +229,7 @@ func TestLogsThatAreGoneAreMissed(t *testing.T) {
 
 // A log that was created, durably, and never flushed keeps its topic id when its files are lost.
 func TestCreationsAreDurableTogether(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(6) {
 		mem := vfs.NewMem()
 		fsys := vfs.NewFaults(mem)
 		d := memDirectory(t, fsys)

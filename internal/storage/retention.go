@@ -139,7 +139,6 @@ func (l *Log) rollIfOld(o *LogOptions, now int64) {
 	expired := o.RetentionMillis >= 0 && now-s.newest(now) > o.RetentionMillis
 	l.mu.Lock()
 	if l.writableLocked() == nil && s == l.active() && (expired || now-l.begunLocked(s, now) >= o.SegmentMillis) {
-		s.loadIndex()
 		if err := l.rollLocked(l.end.Load(), now); err != nil {
 			l.dir.logger.Warn("retention could not begin a new segment", "log", l.id.String(), "error", err)
 		}
