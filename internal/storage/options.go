@@ -55,9 +55,12 @@ type DirectoryOptions struct {
 	Registerer prometheus.Registerer // nil: metrics are kept and not shown
 
 	// OnFlush is called at the end of a round of flushes with the logs whose flushed offset has
-	// moved, from one goroutine at a time. The slice is the callee's to read until it returns.
+	// moved, from one goroutine at a time. The slice is the callee's to read until it returns. It
+	// must not call Flush or Close, which wait for the round.
 	OnFlush func(moved []*Log)
-	// OnFail is called once for a log that was fenced by a disk failure, from any goroutine, with no lock held.
+	// OnFail is called once for a log that was fenced by a disk failure, from any goroutine, with none of
+	// its locks held but perhaps its maintenance: it must not truncate, trim, delete or close the log
+	// itself. It is not called for logs that Recover could not recover; their Err tells.
 	OnFail func(l *Log, err error)
 
 	// Clean tells that the last stop was clean and that no later start has touched the directory

@@ -259,7 +259,7 @@ func TestCreationsAreDurableTogether(t *testing.T) {
 
 // A topic that was deleted and made again under its name is not taken for the old one.
 func TestDeleteAndCreateAgain(t *testing.T) {
-	for seed := range uint64(50) {
+	for seed := range uint64(20) {
 		mem := vfs.NewMem()
 		d := memDirectory(t, mem)
 		old := createLog(t, d, "orders", LogOptions{})

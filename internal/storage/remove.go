@@ -119,15 +119,15 @@ func (d *Directory) setAside(l *Log, suffix string, keep time.Duration) error {
 		return nil // somebody else was faster, and has finished
 	}
 	path := filepath.Join(d.path, asideName(l.id, suffix))
-	l.mu.Lock()
+	l.mu.Lock() // an append that is under way comes to its end
 	l.closed.Store(true)
+	l.mu.Unlock()
+	for _, s := range *l.segments.Load() {
+		s.retire() // before the rename: some systems do not rename what is open
+	}
 	err := d.fs.Rename(l.dirPath(), path)
 	if err == nil {
 		l.path.Store(&path)
-	}
-	l.mu.Unlock()
-	for _, s := range *l.segments.Load() {
-		s.retire()
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // somebody else was faster
