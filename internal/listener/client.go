@@ -151,7 +151,15 @@ func (c *Client) took(n int) error {
 	c.w += n
 	c.lastRead.Store(c.l.tick.Load())
 	c.arrived.Add(int64(n))
-	return c.serveBuffered()
+	if err := c.serveBuffered(); err != nil {
+		return err
+	}
+	// While bytes keep coming the reader never waits, so it does not see the deadline
+	// by which drain wakes those that do.
+	if c.stopping() {
+		return errDraining
+	}
+	return nil
 }
 
 // endOfStream tells a client that went away in the middle of a frame from one that was done.

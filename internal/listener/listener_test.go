@@ -573,6 +573,28 @@ func TestDrainFinishesWhatIsUnderWay(t *testing.T) {
 	})
 }
 
+// A client that never stops sending is drained as well: what it was owed is answered, and it
+// is not served until the grace ends and then cut off.
+func TestDrainStopsABusyClient(t *testing.T) {
+	both(t, func(o *Options) { o.DrainGrace = time.Hour }, func(t *testing.T, f *fixture) {
+		c := f.dial()
+		defer c.Close()
+		send(t, c, request(keyEcho, "first"))
+		expect(t, c, "first")
+		var busy sync.WaitGroup
+		busy.Go(func() {
+			for {
+				if _, err := c.Write(request(keyEcho, "more")); err != nil {
+					return
+				}
+			}
+		})
+		busy.Go(func() { _, _ = io.Copy(io.Discard, c) })
+		f.stop()
+		busy.Wait()
+	})
+}
+
 func TestDrainDoesNotWaitForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := inBubble(t, nil)
