@@ -16,8 +16,8 @@ import (
 // leader epochs) is written and synced, then the recovery point follows the flushed offset. None
 // of that is in the way of an acknowledgement.
 //
-// The file is synced each time, so that the recovery point is never more than a moment behind the
-// flushed offset: below it a batch that does not read back was damaged, above it it may have been torn.
+// The file and its name are synced each time, so that the recovery point is never more than a moment
+// behind the flushed offset: below it a batch that does not read back was damaged, above it it may have been torn.
 type checkpointer struct {
 	dir      *Directory
 	interval time.Duration
@@ -87,7 +87,7 @@ func (c *checkpointer) pass(ctx context.Context) {
 			c.note(l)
 		}
 	})
-	if err := c.save(len(c.dir.deletedLogs()) > 0); err != nil {
+	if err := c.save(true); err != nil {
 		c.dir.logger.Warn("writing the recovery points failed; a recovery would take longer", "error", err)
 		c.noteAll(logs)
 	}
