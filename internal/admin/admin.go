@@ -61,8 +61,8 @@ type Server struct {
 	taken    bool
 }
 
-// New binds the address, so that a port in use is known before anything runs. The server answers
-// when Run is called.
+// New binds the address, so that a port in use is known before anything runs; that is its only error, as Listen
+// returns it. The server answers when Run is called.
 func New(o Options) (*Server, error) {
 	listen := o.Listen
 	if listen == nil {
@@ -78,7 +78,7 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the admin port cannot be bound at %s: %w; stop what uses it, or give another --admin-addr", o.Addr, err)
+		return nil, err
 	}
 	s.http = &http.Server{
 		Handler:           handler(o),

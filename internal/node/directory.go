@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/chronik-stream/chronik/internal/cluster"
+	"github.com/chronik-stream/chronik/internal/config"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/storage"
 	"github.com/chronik-stream/chronik/internal/vfs"
@@ -33,8 +36,11 @@ func claimDirectory(fs vfs.FS, path string, nodeID int32) (d *dataDirectory, err
 		return nil, fmt.Errorf("the data directory %s cannot be made: %w; give a writable --data-dir", path, err)
 	}
 	lock, err := storage.LockDirectory(fs, path)
-	if err != nil {
+	switch {
+	case errors.Is(err, vfs.ErrLocked):
 		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("the data directory %s cannot be used: %w; give a writable --data-dir", path, err)
 	}
 	defer func() {
 		if err != nil {
@@ -71,6 +77,33 @@ func claimDirectory(fs vfs.FS, path string, nodeID int32) (d *dataDirectory, err
 // begin removes the marker of a clean stop, before anything else is written, so that a
 // crash from here on is seen as one.
 func (d *dataDirectory) begin() error { return storage.RemoveCleanShutdown(d.fs, d.path) }
+
+// checkCluster refuses a start that would go on in silence in another cluster than the one that is asked for: of a single
+// node in the directory of a member, or the other way round. Members may change, so peers that differ
+// in part are no error.
+func (d *dataDirectory) checkCluster(node int32, peers []config.Peer) error {
+	var others []string
+	known := false
+	for _, f := range d.meta.Founders {
+		if f.NodeID != node {
+			others = append(others, strconv.Itoa(int(f.NodeID)))
+			known = known || slices.ContainsFunc(peers, func(p config.Peer) bool { return p.ID == f.NodeID })
+		}
+	}
+	switch {
+	case d.meta.ClusterID == "" || known || len(peers) == 0 && len(others) == 0:
+		return nil
+	case len(peers) == 0:
+		return fmt.Errorf("the data directory %s is that of a member of the cluster %s, which node %d founded with %s: "+
+			"start it with 'chronik-server raft-cluster' and --peers, or give another --data-dir to run a single node", d.path, d.meta.ClusterID, node, strings.Join(others, ", "))
+	case len(others) == 0:
+		return fmt.Errorf("the data directory %s is that of a single node, the cluster %s, and the nodes of --peers are not in it: "+
+			"give another --data-dir to found a cluster with them, or start the single node without raft-cluster", d.path, d.meta.ClusterID)
+	default:
+		return fmt.Errorf("the data directory %s belongs to the cluster %s, which node %d founded with %s, and none of them is in --peers: "+
+			"give the --data-dir of the cluster that is meant, or correct --peers", d.path, d.meta.ClusterID, node, strings.Join(others, ", "))
+	}
+}
 
 // identity is what the directory knows of its cluster.
 func (d *dataDirectory) identity() cluster.Identity {

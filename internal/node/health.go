@@ -113,6 +113,7 @@ func (n *Node) clusterCheck(name string) admin.Check {
 func (n *Node) clusterHealth() []admin.Check {
 	return append(n.readiness(),
 		n.clusterCheck("raft-leader"),
+		admin.Check{Name: "disk-space", Run: func(context.Context) error { return n.disk.lack() }},
 		admin.Check{Name: "brokers", Run: func(context.Context) error { return fencedBrokers(n.cluster.Image()) }},
 		admin.Check{Name: "partitions", Run: func(context.Context) error { return offlinePartitions(n.cluster.Image()) }})
 }

@@ -23,7 +23,7 @@
 //
 // # Goroutines
 //
-// One for each part (parts), named after it: admin, cluster, storage, replicas,
+// One for each part (parts), named after it: admin, disk space, cluster, storage, replicas,
 // groups, kafka; each ends when its part is stopped. Run itself waits on the
 // caller's goroutine, with one more while the logs are recovered.
 package node
@@ -65,6 +65,7 @@ type Node struct {
 	admin      *admin.Server
 
 	dir      *dataDirectory
+	disk     *diskSpace
 	storage  *storage.Directory
 	cluster  *cluster.Cluster
 	replicas *replica.Manager
@@ -83,7 +84,7 @@ type Node struct {
 // everything it started has ended: nil after a clean stop.
 func Run(ctx context.Context, cfg *config.Config, env Env) error {
 	env.setDefaults()
-	n := &Node{cfg: cfg, env: env, log: env.Logger, parts: newParts()}
+	n := &Node{cfg: cfg, env: env, log: env.Logger, parts: newParts(), disk: newDiskSpace(env.FS, cfg.DataDir, env.Logger)}
 	n.setPhase("the ports are bound")
 	if err := n.bind(ctx); err != nil {
 		n.release()
@@ -99,18 +100,20 @@ func Run(ctx context.Context, cfg *config.Config, env Env) error {
 // bind takes every port first, and then the data directory.
 func (n *Node) bind(ctx context.Context) (err error) {
 	if n.kafka, err = n.env.Network.Listen(ctx, "tcp", n.cfg.KafkaListenAddr()); err != nil {
-		return bindError("Kafka", "--kafka-port", n.cfg.KafkaListenAddr(), err)
+		return bindError("Kafka", n.cfg.KafkaListenAddr(), "--bind-addr", "--kafka-port", err)
 	}
 	if n.admin, err = admin.New(n.adminOptions(ctx)); err != nil {
-		return err
+		return bindError("admin", n.cfg.AdminAddr, "--admin-addr", "--admin-addr", err)
 	}
 	port := n.cfg.KafkaPort
 	if a, ok := n.kafka.Addr().(*net.TCPAddr); ok {
 		port = int32(a.Port)
 	}
 	n.advertised = n.cfg.Advertised(ctx, *n.env.Machine, port)
-	n.dir, err = claimDirectory(n.env.FS, n.cfg.DataDir, n.cfg.NodeID)
-	if err != nil {
+	if n.dir, err = claimDirectory(n.env.FS, n.cfg.DataDir, n.cfg.NodeID); err != nil {
+		return err
+	}
+	if err := n.dir.checkCluster(n.cfg.NodeID, n.cfg.Peers); err != nil {
 		return err
 	}
 	if n.cluster, err = cluster.New(n.clusterOptions()); err != nil {
@@ -167,6 +170,7 @@ func (n *Node) run(ctx context.Context) error {
 		n.log.Info("admin server started", "admin", n.admin.Addr())
 	}
 	n.parts.start("admin", n.admin.Run)
+	n.parts.start("disk space", n.disk.Run)
 	n.parts.start("cluster", n.cluster.Run)
 
 	err := n.start(ctx)
@@ -296,7 +300,3 @@ func (n *Node) KafkaAddr() string { return n.kafka.Addr().String() }
 
 // Image is the newest metadata of this node.
 func (n *Node) Image() *metadata.Image { return n.cluster.Image() }
-
-func bindError(what, flag, addr string, err error) error {
-	return fmt.Errorf("the %s port cannot be bound at %s: %w; stop what uses it, or give another %s", what, addr, err, flag)
-}

@@ -93,6 +93,7 @@ func TestWhatCannotStartSaysWhy(t *testing.T) {
 		want []string
 	}{
 		{"Kafka port taken", settings(t, "kafka.port", port), []string{"Kafka port", port, "--kafka-port"}},
+		{"admin port taken", settings(t, "admin.addr", "127.0.0.1:"+port), []string{"admin port", port, "--admin-addr"}},
 		{"Raft port taken", settings(t, "raft.addr", "127.0.0.1:"+port), []string{port, "raft-addr"}},
 		{"another node's directory", settings(t, "data.dir", used.DataDir, "node.id", "2"), []string{"belongs to node 1", "--data-dir"}},
 		{"no directory", settings(t, "data.dir", filepath.Join(notADirectory, "data")), []string{"data directory", "--data-dir"}},

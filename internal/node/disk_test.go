@@ -1,0 +1,47 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chronik-stream/chronik/internal/vfs"
+)
+
+// A disk that is nearly full is told of when that begins, once a minute while it lasts, and when it is over.
+func TestDiskSpace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		fs := vfs.NewFaults(vfs.NewMem())
+		d := newDiskSpace(fs, "data", slog.New(slog.NewTextHandler(&out, nil)))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- d.Run(ctx) }()
+		step := func(what string, free uint64, last time.Duration, well bool, lines int) {
+			t.Helper()
+			fs.SetUsage(100<<20, free)
+			out.Reset()
+			time.Sleep(last)
+			synctest.Wait()
+			if err := d.lack(); (err == nil) != well {
+				t.Errorf("%s: %v", what, err)
+			}
+			if n := strings.Count(out.String(), "\n"); n != lines {
+				t.Errorf("%s: %d lines, want %d:\n%s", what, n, lines, &out)
+			}
+		}
+		step("half full", 50<<20, time.Hour, true, 0)
+		step("4 %", 4<<20, 3*time.Minute, false, 3)
+		step("full", 0, time.Minute, false, 1)
+		step("a little above", 5<<20+1, time.Minute, false, 1)
+		step("well again", 7<<20, time.Minute, true, 1)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
