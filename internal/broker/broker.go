@@ -113,6 +113,8 @@ type Broker struct {
 	sessions    fetchSessions
 	producerIDs producerIDs
 	decodes     budget
+
+	seldom struct{ transactional, producerID, autoCreate seldom } // what clients can have logged at will
 }
 
 // New makes a broker. It starts nothing; give it to a listener.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -16,6 +17,9 @@ const (
 	decodeFreely = 16 << 10
 	decodeBudget = 2 * decodeFactor * defaultFrame
 )
+
+// errBody ends a connection whose request cannot be decoded.
+var errBody = errors.New("the body ends before its last field, or claims more than it holds")
 
 // budget is bytes that decoding may take.
 type budget struct {
@@ -93,8 +97,8 @@ func (s *session) decode(c *call, body []byte) (func(), error) {
 	r := c.row
 	req := kmsg.RequestForKey(r.key)
 	req.SetVersion(c.version)
-	if err := req.ReadFrom(body); err != nil {
-		return nil, fmt.Errorf("broker: %s version %d: %w", r.name, c.version, err)
+	if req.ReadFrom(body) != nil { // kmsg has one error, which speaks of a response
+		return nil, fmt.Errorf("broker: %s version %d: %w", r.name, c.version, errBody)
 	}
 	switch {
 	case r.now != nil:

@@ -45,14 +45,14 @@ func (b *Broker) initProducerID(c *call, req *kmsg.InitProducerIDRequest) kmsg.R
 	resp := kmsg.NewPtrInitProducerIDResponse()
 	resp.ProducerID, resp.ProducerEpoch = -1, -1
 	if req.TransactionalID != nil {
-		b.log.Warn("a producer with a transactional id was refused: transactions are not served by this version of the broker",
+		b.seldom.transactional.warn(b.log, "a producer with a transactional id was refused: transactions are not served by this version of the broker",
 			"client_id", c.clientID, "client", c.session.client.RemoteAddr(), "transactional_id", *req.TransactionalID)
 		resp.ErrorCode = codeInvalidRequest
 		return resp
 	}
 	id, err := b.nextProducerID(c.ctx)
 	if err != nil {
-		b.log.Warn("no producer id to give", "client_id", c.clientID, "error", err)
+		b.seldom.producerID.warn(b.log, "no producer id to give", "client_id", c.clientID, "error", err)
 		resp.ErrorCode = codeCoordinatorLoadInProgress // every client tries again
 		return resp
 	}

@@ -213,7 +213,7 @@ func (b *Broker) autoCreate(ctx context.Context, version int16, topics []kmsg.Me
 	}
 	refused := map[string]error{}
 	if err != nil {
-		b.log.Warn("topics could not be created as Metadata asked for them", "topics", len(cmd.Topics), "version", version, "error", err)
+		b.seldom.autoCreate.warn(b.log, "topics could not be created as Metadata asked for them", "topics", len(cmd.Topics), "version", version, "error", err)
 		for _, t := range cmd.Topics {
 			refused[t.Name] = errNotCreatedYet
 		}
