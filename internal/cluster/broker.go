@@ -127,6 +127,9 @@ func (a *agent) register(ctx context.Context, req *clusterv1.RegisterRequest) (*
 		r, err := a.ask(ctx, req)
 		again := registerEvery
 		if err != nil {
+			if err := a.c.strangers.among(req.GetClusterId(), a.c.o.Peers); err != nil {
+				return nil, err
+			}
 			again = retryLeader // nobody has judged it yet
 		}
 		switch code := int16(r.GetCode()); {
@@ -150,7 +153,7 @@ func (a *agent) register(ctx context.Context, req *clusterv1.RegisterRequest) (*
 			said = time.Now()
 			leader, term, _ := a.c.leader.get()
 			a.log.Warn("Waiting to be registered as a broker", "node", a.c.o.NodeID, "waited", time.Since(start).Round(time.Second),
-				"leader", leader, "term", term, "error", err)
+				"leader", leader, "term", term, "error", plain(err))
 		}
 		if err := a.c.pauseForLeader(ctx, again); err != nil {
 			return nil, err

@@ -47,6 +47,8 @@ type Cluster struct {
 	agent    *agent
 	seq      *sequences
 
+	strangers strangers
+
 	id     atomic.Pointer[Identity] // nil while pristine
 	formed chan struct{}            // closed when id is set
 

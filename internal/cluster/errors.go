@@ -3,6 +3,9 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"strings"
+
+	"google.golang.org/grpc/status"
 )
 
 // Reason says why a node cannot go on as a member of its cluster. It is what a
@@ -81,3 +84,16 @@ var (
 	// yet commit under the next leader, so nothing definite can be said of it.
 	errUnknownOutcome = errors.New("cluster: leadership lost while the entry was in flight")
 )
+
+// plain is the text of an error of a call to another node without what gRPC puts around it.
+func plain(err error) string {
+	text := err.Error()
+	const dialing = "transport: Error while dialing: "
+	if i := strings.LastIndex(text, dialing); i >= 0 {
+		return strings.TrimRight(text[i+len(dialing):], `\"`)
+	}
+	if s, ok := status.FromError(err); ok && strings.HasPrefix(text, "rpc error: ") {
+		return s.Message()
+	}
+	return text
+}

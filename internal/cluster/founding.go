@@ -192,7 +192,7 @@ func (c *council) waiting() string {
 		}
 		why := "not asked yet"
 		if err := c.silent[id]; err != nil {
-			why = err.Error()
+			why = plain(err)
 		}
 		parts = append(parts, fmt.Sprintf("node %d (%s)", id, why))
 	}
@@ -505,8 +505,8 @@ func (c *Cluster) introduce(ctx context.Context) {
 			if met[id] {
 				continue
 			}
-			if _, err := c.greet(ctx, id); err == nil {
-				met[id] = true
+			if h, err := c.greet(ctx, id); err == nil {
+				met[id] = !c.strangers.heard(id, h.GetClusterId(), c.ClusterID())
 			}
 		}
 		_ = pause(ctx, introduceEvery)

@@ -271,17 +271,17 @@ func (m *member) won(inst *instance) uint64 {
 
 func (m *member) ceased(inst *instance, term uint64) {
 	now := inst.raft.CurrentTerm()
-	cause := "no majority answered within the lease"
+	level, cause := slog.LevelWarn, "no majority answered within the lease"
 	switch {
 	case inst.ctx.Err() != nil:
-		cause = "this node stops Raft"
+		level, cause = slog.LevelInfo, "this node stops Raft"
 	case now > term:
 		cause = fmt.Sprintf("term %d has begun", now)
 	case m.stalls.Load():
 		cause = "the disk of the metadata log stalls"
 	}
 	m.ctl.cease(inst)
-	m.log.Warn("leadership lost", "node", m.o.NodeID, "term", term, "term_now", now, "cause", cause)
+	m.log.Log(context.Background(), level, "leadership lost", "node", m.o.NodeID, "term", term, "term_now", now, "cause", cause)
 }
 
 // snapshots takes a snapshot whenever the entries since the last one have grown

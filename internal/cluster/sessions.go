@@ -17,6 +17,8 @@ const (
 	// lateTick is how late a tick may be before the watch takes it for a pause of
 	// this whole process, in which no broker could be heard.
 	lateTick = 100 * time.Millisecond
+	// sayLate is how late a tick must be for a warning: any machine that is busy is late by less now and then.
+	sayLate = 500 * time.Millisecond
 )
 
 // sessions is what the controller knows of the brokers' heartbeats. It is memory
@@ -299,7 +301,11 @@ func (s *sessions) tick(now time.Time) {
 		return
 	}
 	if late > lateTick && !invariant.Mutant("cluster-pause-fences") {
-		s.log.Warn("This process stood still; all broker sessions are prolonged by that", "late", late)
+		level := slog.LevelDebug
+		if late > sayLate {
+			level = slog.LevelWarn
+		}
+		s.log.Log(context.Background(), level, "This process stood still; all broker sessions are prolonged by that", "late", late)
 		s.m.lateness.Observe(late.Seconds())
 		for _, x := range s.byBroker {
 			x.ends = x.ends.Add(late)
