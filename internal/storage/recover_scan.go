@@ -120,7 +120,7 @@ func (r *recovery) begin(start int64) (int, point, error) {
 		return i, p, nil
 	}
 	if p.offset <= start {
-		if r.mayDrop(start) {
+		if !r.dropped && len(r.files) > 0 && r.files[0].base <= start {
 			return 0, none, errDropping
 		}
 		return 0, none, nil
