@@ -707,7 +707,8 @@ func TestHalfFramesStarveNobody(t *testing.T) {
 			send(t, c, request(keyEcho, "small"))
 			expect(t, c, "small")
 			c.Close()
-			if d := time.Since(began); d > 0 {
+			// The stuck ones hold small buffers too, while they wait for large ones, until a sweep or two has closed some.
+			if d := time.Since(began); d > 8*time.Second {
 				t.Errorf("a small request waited %v", d)
 			}
 		}
