@@ -90,6 +90,8 @@ func schedule(t *testing.T, w *world, seed uint64) {
 		t.Errorf("only %d topics were acknowledged", len(l.acked))
 	}
 	leaders := map[string]int32{}
+	w.log.mu.Lock()
+	defer w.log.mu.Unlock()
 	for _, x := range w.log.lines {
 		if strings.HasPrefix(x.text, "became leader at term ") {
 			if other, ok := leaders[x.text]; ok && other != x.node {
