@@ -174,17 +174,23 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	if !cmd.HasAvailableSubCommands() {
-		return usagef("%s takes no argument, but was given %q", cmd.CommandPath(), args[0])
+		return usagef("%s takes no argument, but was given %q", commandName(cmd), args[0])
 	}
-	text := fmt.Sprintf("there is no command %q", strings.TrimPrefix(cmd.CommandPath()+" ", "chronik-server ")+args[0])
+	text := fmt.Sprintf("there is no command %q", strings.TrimSpace(commandName(cmd)+" "+args[0]))
 	var names []string
 	for _, sub := range cmd.Commands() {
-		names = append(names, sub.Name())
+		names = append(append(names, sub.Name()), sub.Aliases...)
 	}
 	if near := config.Nearest(args[0], names); near != "" {
 		text += "; did you mean " + near + "?"
 	}
 	return usagef("%s ('%s --help' lists the commands)", text, cmd.CommandPath())
+}
+
+// commandName is a command's path without the program, whose name stands before every error; "" for the program itself.
+func commandName(cmd *cobra.Command) string {
+	_, name, _ := strings.Cut(cmd.CommandPath(), " ")
+	return name
 }
 
 // parent is a command that only holds others.
@@ -200,9 +206,9 @@ func someArgs(low, high int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < low:
-			return usagef("%s needs %s: %s", cmd.CommandPath(), what, cmd.UseLine())
+			return usagef("%s needs %s: %s", commandName(cmd), what, cmd.UseLine())
 		case high > 0 && len(args) > high:
-			return usagef("%s takes only %s, but was given %q too: %s", cmd.CommandPath(), what, args[high], cmd.UseLine())
+			return usagef("%s takes only %s, but was given %q too: %s", commandName(cmd), what, args[high], cmd.UseLine())
 		}
 		return nil
 	}

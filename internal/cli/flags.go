@@ -77,10 +77,10 @@ func (g *globals) sources(cmd *cobra.Command, mode config.Mode) (config.Sources,
 	}
 	for _, option := range g.options {
 		name, value, ok := strings.Cut(option, "=")
-		if !ok {
+		if name = strings.TrimSpace(name); !ok || name == "" {
 			return src, usagef("-o %s: write key=value, as in -o num.partitions=3", option)
 		}
-		src.Flags = append(src.Flags, config.Setting{Name: strings.TrimSpace(name), Value: value, Flag: "-o"})
+		src.Flags = append(src.Flags, config.Setting{Name: name, Value: value, Flag: "-o"})
 	}
 	return src, nil
 }

@@ -63,6 +63,9 @@ func checkPeer(item string) error {
 
 // splitAddr reads host:port; the host may be empty.
 func splitAddr(addr string) (host string, port int32, err error) {
+	if err := notURL(addr); err != nil {
+		return "", 0, err
+	}
 	host, p, err := net.SplitHostPort(addr)
 	if err != nil {
 		return "", 0, fmt.Errorf("%q is not host:port", addr)
@@ -77,7 +80,17 @@ func splitAddr(addr string) (host string, port int32, err error) {
 	return host, int32(n), nil
 }
 
+func notURL(s string) error {
+	if scheme, rest, ok := strings.Cut(s, "://"); ok {
+		return fmt.Errorf("%q is a URL: leave out %s:// and write %s", s, scheme, strings.TrimSuffix(rest, "/"))
+	}
+	return nil
+}
+
 func checkHost(host string) error {
+	if err := notURL(host); err != nil {
+		return err
+	}
 	if strings.ContainsAny(host, "/@ ,[]") || strings.Contains(host, ":") && net.ParseIP(strings.Split(host, "%")[0]) == nil {
 		return fmt.Errorf("%q is not a host name or address", host)
 	}

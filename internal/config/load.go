@@ -125,6 +125,11 @@ func (l *loader) flags(settings []Setting) {
 			continue
 		}
 		first[s.Name] = s
+		if s.Value == "" && strings.HasPrefix(s.Flag, "--") {
+			// A script whose variable is not set; the default of --data-dir would be another node's directory.
+			l.fail(&Error{Name: s.Name, Why: "is empty", Hint: "give it a value, or leave it out for the default"}, s.Flag)
+			continue
+		}
 		l.set(s.Name, s.Value, Origin{FromFlag, s.Flag})
 	}
 }
