@@ -87,7 +87,7 @@ func (p *Program) Main(ctx context.Context, args []string) int {
 		return exitOK
 	}
 	if !errors.Is(err, errReported) {
-		fmt.Fprintf(p.Err, "chronik-server: %v\n", err)
+		fmt.Fprintf(p.Err, "chronik-server: %s\n", oneLine(err))
 	}
 	var e *exitError
 	if errors.As(err, &e) {
@@ -95,6 +95,9 @@ func (p *Program) Main(ctx context.Context, args []string) int {
 	}
 	return exitFailed
 }
+
+// oneLine is the text of an error, or of several joined ones, in one line.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // root builds the tree of commands.
 func (p *Program) root() *cobra.Command {

@@ -43,7 +43,7 @@ func (m leakChecked) Run() int {
 // and does so until it is stopped; or fails where its data directory is called "broken".
 func fakeServe(ctx context.Context, cfg *config.Config, logger *slog.Logger, ready func()) error {
 	if cfg.DataDir == "broken" {
-		return errors.New("data directory broken: cannot be written; give --data-dir another place")
+		return errors.Join(errors.New("data directory broken: cannot be written; give --data-dir another place"), errors.New("it is not closed"))
 	}
 	logger.Info("serving", "kafka", cfg.KafkaListenAddr(), "raft", cfg.RaftListenAddr(), "admin", cfg.AdminAddr, "peers", len(cfg.Peers))
 	conn, err := net.Dial("tcp", os.Getenv("READY_ADDR"))
