@@ -22,6 +22,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -125,7 +126,7 @@ func handler(o Options) http.Handler {
 	mux.Handle("GET /readyz", endpoint{name: "readyz", checks: o.Ready})
 	mux.Handle("GET /healthz", endpoint{name: "healthz", checks: o.Health, status: o.Status})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{
-		ErrorLog:      slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
+		ErrorLog:      gatherLog{o.Logger},
 		ErrorHandling: promhttp.ContinueOnError, // one failing collector must not hide all others
 	}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -135,6 +136,21 @@ func handler(o Options) http.Handler {
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("GET /{$}", index)
 	return mux
+}
+
+// gatherLog logs which metrics could not be gathered. A client that goes away while it is sent metrics, as
+// `curl | head` does, is no concern of anybody's, and promhttp would tell of it once for every metric that is left.
+type gatherLog struct{ log *slog.Logger }
+
+// Println implements promhttp.Logger.
+func (g gatherLog) Println(v ...any) {
+	for _, x := range v {
+		var gone *net.OpError
+		if err, ok := x.(error); ok && errors.As(err, &gone) {
+			return
+		}
+	}
+	g.log.Warn("metrics are missing from what was asked for", "error", strings.TrimSpace(fmt.Sprintln(v...)))
 }
 
 func index(w http.ResponseWriter, _ *http.Request) {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +9,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
@@ -151,6 +154,37 @@ func TestPortInUse(t *testing.T) {
 	}
 	if code, _ := get(t, s, "/livez"); code != 200 {
 		t.Errorf("/livez on the free port: %d", code)
+	}
+}
+
+// goneWriter is the response to a client that has gone.
+type goneWriter struct{ header http.Header }
+
+func (g goneWriter) Header() http.Header { return g.header }
+func (g goneWriter) WriteHeader(int)     {}
+func (g goneWriter) Write([]byte) (int, error) {
+	return 0, &net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}
+}
+
+// Metrics that a client does not wait for are not logged; those that cannot be gathered are.
+func TestWhatIsLoggedOfMetrics(t *testing.T) {
+	var out bytes.Buffer
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "a"}), prometheus.NewGauge(prometheus.GaugeOpts{Name: "b"}))
+	o := options()
+	o.Gatherer, o.Logger = registry, slog.New(slog.NewTextHandler(&out, nil))
+	h := handler(o)
+	ask := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	h.ServeHTTP(goneWriter{http.Header{}}, ask)
+	if out.Len() > 0 {
+		t.Errorf("of a client that has gone: %s", &out)
+	}
+	registry.MustRegister(prometheus.CollectorFunc(func(c chan<- prometheus.Metric) {
+		c <- prometheus.NewInvalidMetric(prometheus.NewDesc("c", "", nil, nil), errors.New("the meter is broken"))
+	}))
+	h.ServeHTTP(httptest.NewRecorder(), ask)
+	if !strings.Contains(out.String(), "the meter is broken") || strings.Count(out.String(), "\n") != 1 {
+		t.Errorf("of a collector that fails: %s", &out)
 	}
 }
 
