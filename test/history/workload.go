@@ -230,11 +230,17 @@ func (w *Workload) readBack(ctx context.Context, s *Summary) (map[place]string, 
 	}
 	k := w.Clients(nil, kgo.ConsumeTopics(w.topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	defer k.Close()
-	ends, err := kadm.NewClient(k).ListEndOffsets(ctx, w.topics...)
-	if err == nil {
-		err = ends.Error()
-	}
-	if err != nil {
+	adm := kadm.NewClient(k)
+	ends, err := adm.ListEndOffsets(ctx, w.topics...)
+	// A broker may be fenced for a moment yet, when everything has just started at once.
+	for ; err != nil || ends.Error() != nil; ends, err = adm.ListEndOffsets(ctx, w.topics...) {
+		if ctx.Err() == nil {
+			w.pause(ctx, 50*time.Millisecond)
+			continue
+		}
+		if err == nil {
+			err = ends.Error()
+		}
 		return nil, nil, fmt.Errorf("end offsets: %w", err)
 	}
 	want := 0
