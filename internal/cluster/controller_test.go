@@ -85,7 +85,7 @@ func TestLeaderDies(t *testing.T) {
 	trio(t, func(t *testing.T, w *world, leader *node) {
 		rounds := 6
 		if testing.Short() {
-			rounds = 2
+			rounds = 1
 		}
 		made := map[string][16]byte{}
 		for round := range rounds {
@@ -395,6 +395,7 @@ func TestDamagedEntry(t *testing.T) {
 // Damage that replication meets, while the node leads, ends the process in order;
 // another leads, and has what was committed.
 func TestDamagedEntryOnTheLeader(t *testing.T) {
+	long(t)
 	trio(t, func(t *testing.T, w *world, leader *node) {
 		behind := w.followers(leader)[0]
 		behind.crash()

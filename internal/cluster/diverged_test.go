@@ -32,6 +32,9 @@ func (n *node) flip() {
 func TestFlippedRecord(t *testing.T) {
 	for _, who := range []string{"follower", "leader"} {
 		t.Run(who, func(t *testing.T) {
+			if who == "leader" {
+				long(t)
+			}
 			trio(t, func(t *testing.T, w *world, leader *node) {
 				if _, err := leader.create("t"); err != nil {
 					t.Fatal(err)

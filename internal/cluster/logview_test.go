@@ -118,6 +118,7 @@ func TestEmptyLogBehindASnapshot(t *testing.T) {
 // A follower got a snapshot, and entries behind it that were never committed. The
 // next leader's log meets its own where the snapshot ends, and nowhere else.
 func TestFollowerMeetsTheLeaderWhereItsSnapshotEnds(t *testing.T) {
+	long(t)
 	bubble(t, []int32{1, 2, 3}, func(t *testing.T, w *world) {
 		var founders []metadata.Founder
 		for _, id := range w.ids() {

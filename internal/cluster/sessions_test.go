@@ -205,6 +205,7 @@ func TestControllerChangeFencesNobody(t *testing.T) {
 
 // The dead leader led partitions too: the new controller fences it after a fresh session.
 func TestDeadLeaderIsFencedByTheNextController(t *testing.T) {
+	long(t)
 	trio(t, func(t *testing.T, w *world, leader *node) {
 		other := w.followers(leader)[0]
 		leader.crash()
