@@ -20,6 +20,8 @@
 //   - An answer, also a refusal, rests on committed state: it is given when the
 //     entry it was decided with is applied, or after a barrier (loop.go).
 //   - The image that a node shows never goes back, though raft's FSM may (images.go).
+//   - A log that ends before an installed snapshot is discarded with all that may
+//     never have been committed in it, as Raft's paper asks (logview.go).
 //   - Every node is fenced that is silent, whose disk has failed, or that says that
 //     it leaves; and none because the controller itself stood still (sessions.go).
 //   - A node whose image differs from the majority's at one index stops (diverged.go).
@@ -39,6 +41,7 @@
 //	leaderView      own mutex: who leads, with a context that ends when that changes
 //	member          its goroutine: stores, and the raft instance of the moment
 //	agent           its goroutine: the session; what it says behind atomics
+//	strangers       own mutex: peers that turned out to be of another cluster
 //
 // No mutex is held across a wait. Mutexes are taken in the order loop, sessions,
 // queue; the others are never held together.
@@ -64,6 +67,7 @@
 //	stand          the founding campaign, and that of the only
 //	               voter                                         when raft has taken it
 //	future         loop.await: one for the entry under way       with raft's answer
+//	transfer       waits for a hand-over of leadership           with raft's answer
 //
 // raft's own goroutines end with the instance.
 //
