@@ -43,8 +43,8 @@
 //	agent           its goroutine: the session; what it says behind atomics
 //	strangers       own mutex: peers that turned out to be of another cluster
 //
-// No mutex is held across a wait. Mutexes are taken in the order loop, sessions,
-// queue; the others are never held together.
+// No mutex is held across a wait. Two are held together only in the order loop,
+// sessions, and then queue or images.
 //
 // # Goroutines
 //

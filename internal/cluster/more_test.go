@@ -192,3 +192,33 @@ func TestChecks(t *testing.T) {
 		w.within(2*time.Second, "all is well again", func() bool { return len(bad(n)) == 0 })
 	})
 }
+
+// standalone: one voter, no port for other nodes.
+func TestSingleNodeWithoutARaftPort(t *testing.T) {
+	bubble(t, []int32{1}, func(t *testing.T, w *world) {
+		n := w.nodes[1]
+		n.adjust = func(o *Options) { o.RaftListen, o.RaftAddr = "", "" }
+		for range 2 {
+			n.start()
+			if took := w.within(time.Second, "ready", func() bool { return n.c.Ready() }); took > 50*time.Millisecond {
+				t.Errorf("ready after %v", took)
+			}
+			if n.c.Addr() != nil {
+				t.Errorf("a port is bound: %v", n.c.Addr())
+			}
+			n.stop()
+		}
+	})
+}
+
+func TestControllerTellsWhatBecomesOfBrokers(t *testing.T) {
+	bubble(t, []int32{1, 2}, func(t *testing.T, w *world) {
+		w.startAll()
+		w.awaitReady(3 * time.Second)
+		for _, text := range []string{"Broker registered", "Broker unfenced"} {
+			if n := w.log.count(text); n != 2 {
+				t.Errorf("%d lines %q, want one for each broker, by the controller", n, text)
+			}
+		}
+	})
+}
