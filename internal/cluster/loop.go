@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -172,29 +171,42 @@ func (l *loop) run(ctx context.Context) {
 	}
 }
 
-// activate makes this loop the controller of a term by an entry that says so. The
-// entry is the barrier too: where it is applied, the image holds all that was
-// ever committed. Only who may have to form the cluster asks before.
+// activate makes this loop the controller of a term: a barrier, so that the image
+// holds all that was ever committed, and an entry that says so.
 func (l *loop) activate(lead *leadership) bool {
 	start := time.Now()
-	if lead.inst.fsm.image.Load().ClusterID() == "" {
-		if err := l.barrier(lead); err != nil {
-			l.log.Debug("The new leader's barrier did not pass", "term", lead.term, "error", err)
-			return false
-		}
-		l.tellElected(lead, start)
-	}
-	records, err := l.firstRecords(lead)
-	if err != nil {
-		l.log.Error("The controller cannot become active", "term", lead.term, "error", err)
+	if err := l.barrier(lead); err != nil {
+		l.log.Debug("The new leader's barrier did not pass", "term", lead.term, "error", err)
 		return false
 	}
-	img, err := l.propose(lead, records)
+	if l.elected != lead {
+		l.elected = lead
+		l.log.Info("Elected as Raft leader", "node", l.o.NodeID, "term", lead.term, "barrier", time.Since(start))
+	}
+
+	img := lead.inst.fsm.image.Load()
+	env := l.env()
+	var records []*metadatav1.Record
+	if id := l.identity(); img.ClusterID() == "" {
+		form := &clusterv1.FormCluster{ClusterId: id.ClusterID, Generation: id.Generation, Founders: founderMessages(id.Founders)}
+		recs, ans := controller.Decide(img, &clusterv1.Command{Kind: &clusterv1.Command_FormCluster{FormCluster: form}}, env)
+		if ans.GetCode() != 0 {
+			l.log.Error("The cluster cannot be formed", "error", ans.GetMessage())
+			return false
+		}
+		records = append(records, recs...)
+	}
+	act := &clusterv1.ActivateController{Node: l.o.NodeID, Term: lead.term}
+	recs, ans := controller.Decide(img, &clusterv1.Command{Kind: &clusterv1.Command_ActivateController{ActivateController: act}}, env)
+	if ans.GetCode() != 0 {
+		l.log.Error("The controller cannot become active", "term", lead.term, "error", ans.GetMessage())
+		return false
+	}
+	img, err := l.propose(lead, append(records, recs...))
 	if err != nil {
 		l.log.Debug("The new controller's first entry was not applied", "term", lead.term, "error", err)
 		return false
 	}
-	l.tellElected(lead, start)
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -208,36 +220,6 @@ func (l *loop) activate(lead *leadership) bool {
 	l.m.active.Set(1)
 	l.log.Info("The controller is active", "node", l.o.NodeID, "term", lead.term, "index", img.Index(), "took", time.Since(start))
 	return true
-}
-
-// tellElected says once that all that was committed before this leadership is applied here.
-func (l *loop) tellElected(lead *leadership, start time.Time) {
-	if l.elected == lead {
-		return
-	}
-	l.elected = lead
-	l.log.Info("Elected as Raft leader", "node", l.o.NodeID, "term", lead.term, "barrier", time.Since(start))
-}
-
-// firstRecords are those of the entry that opens a term, and the cluster if it is not formed.
-func (l *loop) firstRecords(lead *leadership) ([]*metadatav1.Record, error) {
-	img := lead.inst.fsm.image.Load()
-	act := &clusterv1.ActivateController{Node: l.o.NodeID, Term: lead.term}
-	cmds := []*clusterv1.Command{{Kind: &clusterv1.Command_ActivateController{ActivateController: act}}}
-	if img.ClusterID() == "" {
-		id := l.identity()
-		form := &clusterv1.FormCluster{ClusterId: id.ClusterID, Generation: id.Generation, Founders: founderMessages(id.Founders)}
-		cmds = slices.Insert(cmds, 0, &clusterv1.Command{Kind: &clusterv1.Command_FormCluster{FormCluster: form}})
-	}
-	var records []*metadatav1.Record
-	for _, cmd := range cmds {
-		recs, answer := controller.Decide(img, cmd, l.env())
-		if err := metadata.AnswerError(answer); err != nil {
-			return nil, err
-		}
-		records = append(records, recs...)
-	}
-	return records, nil
 }
 
 // step does one entry, or one barrier for those who only read. It returns false
