@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"reflect"
 	"strings"
 	"sync"
@@ -426,6 +428,68 @@ func TestPipelineToNobody(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 	})
+}
+
+// A follower that refuses the stream, as a server that is stopping does, breaks
+// the pipeline at once: the stream is not repeated on a connection to come.
+func TestPipelineBreaksWithItsConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := vnet.New(vnet.Latency(time.Millisecond))
+		a := newSide(t, n, 1)
+		l, err := n.Host("n2").Listen(t.Context(), "tcp", ":5001")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var serving sync.WaitGroup
+		refuse := make(chan struct{})
+		serving.Go(func() { refuseStreams(t, l, refuse) })
+		p, err := a.i.AppendEntriesPipeline("2", Address(2, [16]byte{2}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			p.Close()
+			a.stop()
+			serving.Wait()
+			n.Close()
+		}()
+		time.Sleep(10 * time.Millisecond) // the stream is on its way
+		close(refuse)
+		time.Sleep(10 * time.Millisecond)
+		synctest.Wait()
+		select {
+		case <-p.(*pipeline).done:
+		default:
+			t.Fatal("the pipeline waits for another connection")
+		}
+		if _, err := p.AppendEntries(a.appendRequest(1), &raft.AppendEntriesResponse{}); err == nil {
+			t.Error("no error")
+		}
+	})
+}
+
+// refuseStreams is an HTTP/2 server of one connection: once told it answers that it
+// has processed no stream, and goes away.
+func refuseStreams(t *testing.T, l net.Listener, told <-chan struct{}) {
+	frame := func(kind byte, payload ...byte) []byte {
+		return append([]byte{0, 0, byte(len(payload)), kind, 0, 0, 0, 0, 0}, payload...)
+	}
+	const settings, goAway = 4, 7
+	c, err := l.Accept()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	l.Close()
+	if _, err := c.Write(frame(settings)); err != nil {
+		t.Error(err)
+	}
+	go io.Copy(io.Discard, c)
+	<-told
+	if _, err := c.Write(frame(goAway, make([]byte, 8)...)); err != nil {
+		t.Error(err)
+	}
+	c.Close()
 }
 
 func TestEntriesAreCutToTheLimit(t *testing.T) {

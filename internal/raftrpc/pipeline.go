@@ -64,6 +64,11 @@ func (i *Instance) AppendEntriesPipeline(_ raft.ServerID, target raft.ServerAddr
 		cancel(err)
 		return nil, i.failed("Pipeline", node, err)
 	}
+	// Asking for its context binds the stream to this connection. Until then gRPC
+	// repeats a stream that nobody has answered on a new connection: the receiver
+	// sees the old one die, waits for the new one inside the stream's lock, and the
+	// sender waits for that lock instead of learning that the pipeline is broken.
+	_ = stream.Context()
 	p := &pipeline{
 		i: i, node: node, stream: stream, cancel: cancel, done: ctx.Done(),
 		cause:    func() error { return context.Cause(ctx) },
