@@ -146,7 +146,7 @@ func (r *recovery) identify() (bool, error) {
 		return false, l.dir.fs.Rename(l.dirPath(), path)
 	}
 	l.id.TopicID = r.entry.id.TopicID
-	l.dir.logger.Warn("partition.metadata is missing or damaged; it is written anew", "log", l.id.String(), "error", err)
+	l.dir.logger.Info("partition.metadata had not been flushed, or is damaged; it is written anew from the recovery points", "log", l.id.String(), "error", err)
 	return true, replaceFile(l.dir.fs, l.file(partitionName), encodePartitionMetadata(l.id.TopicID))
 }
 
