@@ -42,6 +42,9 @@ func committedOffset(c *rawConn, groupID string) int64 {
 
 // TestALongLogIsLoaded: several segments, and batches of many events.
 func TestALongLogIsLoaded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a second under the race detector")
+	}
 	inBox(t, func(t *testing.T, b *box) {
 		b.topic("x", 1)
 		b.groupTopic()
