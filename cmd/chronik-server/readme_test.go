@@ -15,11 +15,24 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 )
 
 // TestMain lets scripts run this test binary as chronik-server.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"chronik-server": main})
+	testscript.Main(leakChecked{m}, map[string]func(){"chronik-server": main})
+}
+
+// leakChecked runs the tests and fails if one has left a goroutine behind.
+type leakChecked struct{ *testing.M }
+
+func (m leakChecked) Run() int {
+	code := m.M.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 const top = "../.."
