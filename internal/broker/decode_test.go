@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
-	"testing/synctest"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
