@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -109,6 +110,36 @@ func TestTheSecondToSetALogAsideFindsItDone(t *testing.T) {
 	if _, err := d.Create(LogID{Topic: "orders", TopicID: [16]byte{9}}, LogOptions{}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// While one sets a log aside, another that wants its name for a new log must wait until the directory has gone.
+func TestANameIsFreeWhenItsDirectoryHasGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fsys := vfs.NewFaults(vfs.NewMem())
+		d := memDirectory(t, fsys)
+		l := createLog(t, d, "orders", LogOptions{})
+		stall := fsys.Inject(vfs.Rule{Ops: vfs.OpRename, Path: "orders-0", Stall: true})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := d.Stray(l); err != nil {
+				t.Error(err)
+			}
+		})
+		<-stall.First()
+		wg.Go(func() {
+			if old := d.Log("orders", 0); old != nil {
+				if err := d.Stray(old); err != nil {
+					t.Error(err)
+				}
+			}
+			if _, err := d.Create(LogID{Topic: "orders", TopicID: [16]byte{9}}, LogOptions{}); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		stall.Heal()
+		wg.Wait()
+	})
 }
 
 // An append for which there is no space cuts the file back while it is being flushed: the flush has covered the

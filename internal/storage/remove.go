@@ -115,7 +115,7 @@ func (d *Directory) Stray(l *Log) error { return d.setAside(l, strayDirSuffix, d
 func (d *Directory) setAside(l *Log, suffix string, keep time.Duration) error {
 	l.beginMaint() // a checkpoint that is being written must not land in a log that takes the name
 	defer l.endMaint()
-	if !d.unregister(l) {
+	if d.Log(l.id.Topic, l.id.Partition) != l {
 		return nil // somebody else was faster, and has finished
 	}
 	path := filepath.Join(d.path, asideName(l.id, suffix))
@@ -129,6 +129,8 @@ func (d *Directory) setAside(l *Log, suffix string, keep time.Duration) error {
 	if err == nil {
 		l.path.Store(&path)
 	}
+	// Not before: who finds the name free makes a log of it, and its directory would be there yet.
+	d.unregister(l)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // somebody else was faster
 	}
