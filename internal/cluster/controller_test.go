@@ -288,6 +288,11 @@ func TestLeadersDiskHangs(t *testing.T) {
 		hold := make(chan struct{})
 		var hang atomic.Bool
 		hang.Store(true)
+		release := sync.OnceFunc(func() {
+			hang.Store(false)
+			close(hold)
+		})
+		defer release() // also after a Fatal: the node cannot stop while its disk hangs
 		leader.disk.SetHook(func(x raftstore.Write) error {
 			if hang.Load() {
 				<-hold
@@ -296,7 +301,7 @@ func TestLeadersDiskHangs(t *testing.T) {
 		})
 		go func() { _, _ = leader.create("hung") }()
 		start := time.Now()
-		w.within(time.Second, "another controller", func() bool { l := w.leader(); return l != nil && l != leader })
+		w.within(3*time.Second, "another controller", func() bool { l := w.leader(); return l != nil && l != leader }) // an election may take two rounds
 		other := w.leader()
 		if _, err := other.create("elsewhere"); err != nil {
 			t.Fatal(err)
@@ -306,8 +311,7 @@ func TestLeadersDiskHangs(t *testing.T) {
 		if leader.ended() {
 			t.Fatalf("a slow disk ended the process: %v", leader.err)
 		}
-		hang.Store(false)
-		close(hold)
+		release()
 		w.within(3*time.Second, "the node with the slow disk has what the others have", func() bool {
 			return leader.c.Image().TopicByName("elsewhere") != nil
 		})
@@ -325,13 +329,15 @@ func TestLeadersDiskHangsForGood(t *testing.T) {
 	long(t)
 	trio(t, func(t *testing.T, w *world, leader *node) {
 		hold := make(chan struct{})
+		release := sync.OnceFunc(func() { close(hold) })
+		defer release() // also after a Fatal
 		leader.disk.SetHook(func(raftstore.Write) error { <-hold; return nil })
 		go func() { _, _ = leader.create("hung") }()
 		w.within(12*time.Second, "the process ends", leader.ended)
 		if f := leader.fatal(); f.Reason != ReasonStorage || !strings.Contains(f.Error(), "has not returned") {
 			t.Errorf("ended with %v (%v)", f, f.Reason)
 		}
-		close(hold)
+		release()
 		leader.disk.SetHook(nil)
 		leader.broker.Wait()
 		leader.c = nil

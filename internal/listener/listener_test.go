@@ -295,16 +295,22 @@ func TestCompletionsFromManyGoroutines(t *testing.T) {
 		const n = 2000
 		var wg sync.WaitGroup
 		defer wg.Wait()
+		end := make(chan struct{})
 		for range 4 {
 			wg.Go(func() {
-				for s := range f.h.later {
-					c := s.Client()
-					s.Done()
-					c.Flush()
+				for {
+					select {
+					case s := <-f.h.later:
+						c := s.Client()
+						s.Done()
+						c.Flush()
+					case <-end:
+						return
+					}
 				}
 			})
 		}
-		defer close(f.h.later)
+		defer close(end)
 		wg.Go(func() {
 			for i := range n {
 				c.Write(request([]int{keyLater, keyEcho, keyPut}[i%3], fmt.Sprintf("request %d", i)))
