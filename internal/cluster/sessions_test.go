@@ -193,7 +193,7 @@ func TestControllerChangeFencesNobody(t *testing.T) {
 			w.log.lines = nil
 			w.log.mu.Unlock()
 			leader.c.member.transfer(leader.c.member.current.Load())
-			w.within(time.Second, "another controller", func() bool { l := w.leader(); return l != nil && l != leader })
+			w.within(3*time.Second, "another controller", func() bool { l := w.leader(); return l != nil && l != leader })
 			time.Sleep(2 * time.Second)
 			if n := w.log.count("The session of a broker has ended"); n > 0 {
 				t.Fatalf("%d sessions ended after a change of the controller:\n%s", n, w.log)
