@@ -125,7 +125,9 @@ var codes = []struct {
 	{storage.ErrInvalidProducerEpoch, codeInvalidProducerEpoch},
 	{storage.ErrFencedEpoch, codeNotLeaderOrFollower},
 	{storage.ErrRecordTooLarge, codeRecordListTooLarge},
-	{storage.ErrStorage, codeKafkaStorageError},
+	{storage.ErrStorage, codeKafkaStorageError}, // also of a log that damage has fenced
+	{storage.ErrCorrupt, codeCorruptMessage},
+	{storage.ErrTruncating, codeNotLeaderOrFollower},
 	{storage.ErrClosed, codeNotLeaderOrFollower},
 	{record.ErrTooLarge, codeMessageTooLarge},
 	{record.ErrCorrupt, codeCorruptMessage},
