@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -59,8 +60,14 @@ func (g *globals) serve(cmd *cobra.Command, mode config.Mode) error {
 	logger := newLogger(g.program.Err, cfg.LogLevel, cfg.LogFormat)
 	logger.Info("starting", "version", g.program.Version, "mode", mode.String(), "node", cfg.NodeID, "data_dir", cfg.DataDir)
 	ctx := cmd.Context()
-	defer context.AfterFunc(ctx, func() { g.program.notify(logger, "STOPPING=1") })()
-	if err := g.program.Serve(ctx, cfg, logger, func() { g.program.notify(logger, "READY=1") }); err != nil {
+	stopping := sync.OnceFunc(func() { g.program.notify(logger, "STOPPING=1") })
+	unwatch := context.AfterFunc(ctx, stopping)
+	err = g.program.Serve(ctx, cfg, logger, func() { g.program.notify(logger, "READY=1") })
+	// Serve may see the end of ctx and return before AfterFunc has begun: then it is told here, else awaited.
+	if unwatch(); ctx.Err() != nil {
+		stopping()
+	}
+	if err != nil {
 		return err
 	}
 	logger.Info("stopped", "node", cfg.NodeID)

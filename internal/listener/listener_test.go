@@ -566,6 +566,8 @@ func TestDrainFinishesWhatIsUnderWay(t *testing.T) {
 		defer idle.Close()
 		send(t, c, request(keyLater, "owed"))
 		s := <-f.h.later
+		send(t, idle, request(keyEcho, "accepted")) // else the stop may come before its session
+		expect(t, idle, "accepted")
 		go f.stop()
 		<-f.h.closed // of one of the two sessions
 		<-f.h.closed
