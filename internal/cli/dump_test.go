@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/raft"
@@ -161,7 +162,7 @@ func TestDumpOffsets(t *testing.T) {
 func TestDumpMetadataLog(t *testing.T) {
 	t.Chdir(t.TempDir())
 	dir := filepath.Join("node-1", metadataDir)
-	stores, err := raftstore.OpenBolt(raftstore.Options{FS: vfs.OS{}, Dir: dir})
+	stores, err := raftstore.OpenBolt(raftstore.Options{FS: vfs.OS{}, Dir: dir, WriteDeadline: time.Minute, HardDeadline: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

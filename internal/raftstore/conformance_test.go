@@ -36,7 +36,7 @@ func kinds(t *testing.T, f func(t *testing.T, d disk)) {
 		if err := fs.MkdirAll("/data"); err != nil {
 			t.Fatal(err)
 		}
-		f(t, disk{NewMemory().Open, Options{FS: fs, Dir: "/data/__raft_metadata-0"}})
+		f(t, disk{NewMemory().Open, Options{FS: fs, Dir: "/data/__raft_metadata-0", WriteDeadline: time.Minute}})
 	})
 }
 
@@ -329,7 +329,7 @@ func TestSnapshots(t *testing.T) {
 // hashicorp's own store reads what ours wrote, and the other way round.
 func TestSnapshotLayoutIsHashicorps(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "m")
-	d := disk{OpenBolt, Options{FS: vfs.OS{}, Dir: dir}}
+	d := disk{OpenBolt, Options{FS: vfs.OS{}, Dir: dir, WriteDeadline: time.Minute, HardDeadline: time.Minute}}
 	s := d.must(t)
 	take(t, s, 10, 1, []byte("ours"))
 	theirs, err := raft.NewFileSnapshotStore(dir, 3, io.Discard)

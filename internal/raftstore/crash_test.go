@@ -45,7 +45,7 @@ func crashWhileVoting(t *testing.T, crashAt int, seed uint64) {
 	if err := fs.MkdirAll("/data"); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{FS: fs, Dir: "/data/m"}
+	o := Options{FS: fs, Dir: "/data/m", WriteDeadline: time.Minute}
 	m := NewMemory()
 	rng := rand.New(rand.NewPCG(seed, seed))
 
@@ -152,7 +152,7 @@ func TestDeleteRangeLeavesNoHole(t *testing.T) {
 			if err := fs.MkdirAll("/data"); err != nil {
 				t.Fatal(err)
 			}
-			o := Options{FS: fs, Dir: "/data/m"}
+			o := Options{FS: fs, Dir: "/data/m", WriteDeadline: time.Minute}
 			m := NewMemory()
 			s, err := m.Open(o)
 			if err != nil {
@@ -213,7 +213,7 @@ func TestSnapshotSurvivesACrash(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		faults := vfs.NewFaults(mem)
 		open := func(fs vfs.FS) *Stores {
-			s, err := NewMemory().Open(Options{FS: fs, Dir: "/data/m"})
+			s, err := NewMemory().Open(Options{FS: fs, Dir: "/data/m", WriteDeadline: time.Minute})
 			if err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}

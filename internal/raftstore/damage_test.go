@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -19,7 +20,7 @@ import (
 func damageable(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "m")
-	s, err := OpenBolt(Options{FS: vfs.OS{}, Dir: dir})
+	s, err := OpenBolt(Options{FS: vfs.OS{}, Dir: dir, WriteDeadline: time.Minute, HardDeadline: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +88,7 @@ func TestDamagedFileIsRefused(t *testing.T) {
 
 // verifyDamageable opens a store that the check let pass.
 func verifyDamageable(t *testing.T, seed uint64, dir string) {
-	s, err := OpenBolt(Options{FS: vfs.OS{}, Dir: dir})
+	s, err := OpenBolt(Options{FS: vfs.OS{}, Dir: dir, WriteDeadline: time.Minute, HardDeadline: time.Minute})
 	if err != nil {
 		t.Errorf("seed %d: %v", seed, err)
 		return

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -714,12 +715,15 @@ func TestFailedLogTakesItsPartitionOffline(t *testing.T) {
 		w := &waiter{}
 		var r Round
 		a := []storage.Append{{Batch: b.batch("x")}}
-		if err := bad.AppendLeader(a, &r); err == nil && a[0].Err == nil {
+		// The flush may fail before the append has returned.
+		if err := cmp.Or(bad.AppendLeader(a, &r), a[0].Err); err != nil {
+			w.got = append(w.got, err)
+		} else {
 			bad.Await(NextOffset(&a[0]), true, w)
 		}
 		synctest.Wait()
 		if len(w.got) != 1 || !errors.Is(w.got[0], storage.ErrStorage) {
-			t.Errorf("waiter %v", w.got)
+			t.Errorf("the append was told %v", w.got)
 		}
 		b.expectErr(bad.Leading(-1), storage.ErrStorage)
 		b.fence(1)
