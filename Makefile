@@ -9,7 +9,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 TOOL     := $(GO) tool -modfile=tools/go.mod
 SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: help build demo test race clients mutants fuzz bench accept power lint generate build-all clean
+.PHONY: help build demo test race clients java mutants fuzz bench accept power lint generate build-all clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,8 +26,12 @@ test: ## every test of the product
 race: ## the tests under the race detector, short (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -tags $(TAGS) ./...
 
-clients: ## franz-go, sarama, kafka-go and kcat against a cluster of the binary
-	cd test/clients && $(GO) test -count=1 ./...
+clients: ## seven Kafka clients, Kafka's tools and a real Kafka against the binary and its files
+	cd test/clients && CGO_ENABLED=1 $(GO) test -count=1 -timeout 20m ./...
+
+java: ## fetches what test/clients/java/pom.xml names (needs a JDK and Maven)
+	cd test/clients && TEST_CLIENTS_REQUIRED=1 CGO_ENABLED=0 $(GO) test -count=1 -run TestClassPaths .
+
 
 mutants: ## deliberate bugs, each of which the tests must notice
 	CHRONIK_MUTANTS=1 $(GO) test -count=1 -timeout 30m -tags '$(TAGS),mutant' -run 'TestMutant' -v ./internal/...
@@ -50,7 +54,7 @@ power: build ## power loss on a loop-mounted file system, and kill -9 of everyth
 lint: ## formatting, vet for every system, staticcheck
 	@out=$$($(TOOL) gofumpt -l cmd internal test tools/protogen); if [ -n "$$out" ]; then echo "gofumpt: $$out"; exit 1; fi
 	for os in linux darwin windows; do GOOS=$$os $(GO) vet -tags $(TAGS) ./... || exit 1; done
-	cd test/clients && $(GO) vet ./...
+	cd test/clients && $(GO) vet ./... && CGO_ENABLED=1 $(GO) vet ./...
 	cd test/bench && $(GO) vet ./...
 	$(TOOL) staticcheck -tags $(TAGS) ./...
 

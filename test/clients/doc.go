@@ -2,7 +2,12 @@
 // against a three-node cluster of the built binary what its users do. It is a
 // module of its own, so that their dependencies stay out of the product's.
 //
-// The tests build chronik-server from this clone (or take TEST_BIN), and need
-// kcat on the path; without it kcat's part is skipped aloud, unless
-// TEST_CLIENTS_REQUIRED=1 makes that a failure, as CI does.
+// Kafka's own tools are run against such a cluster as users type them, and a
+// real Kafka is given our logs to serve.
+//
+// The tests build chronik-server from this clone (or take TEST_BIN). They need
+// kcat, cgo with a C compiler for librdkafka, and a JDK with Maven for Kafka's
+// server, tools and client, which java/pom.xml names and which are fetched once.
+// What is missing is skipped aloud, unless TEST_CLIENTS_REQUIRED=1 makes that a
+// failure, as CI does; TEST_CLIENTS_SKIP=java leaves Java out all the same.
 package clients

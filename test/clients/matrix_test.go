@@ -61,6 +61,9 @@ func families() []family {
 		{"sarama", newSarama, all, true},
 		{"kafka-go", newKafkaGo, all, false}, // kafka-go has no idempotent producer
 		{"kcat", newKcat, all, true},
+		{"librdkafka", newRdkafka, all, true},
+		{"java-4.3.1", newJava(javaKafka), all, true},
+		{"java-4.4.0", newJava(javaClientNext), all, true},
 	}
 }
 
