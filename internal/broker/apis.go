@@ -63,11 +63,15 @@ func apis() []row {
 		now(0, 5, anyBroker, (*Broker).apiVersions),
 		alone(2, 7, controller, (*Broker).createTopics).except("a replication factor above 1, quotas"),
 		alone(1, 6, controller, (*Broker).deleteTopics).except("quotas"),
+		alone(0, 2, leader, (*Broker).deleteRecords),
 		alone(0, 5, anyBroker, (*Broker).initProducerID).except("transactional ids are INVALID_REQUEST"),
 		now(2, 4, leader, (*Broker).offsetForLeaderEpoch),
+		now(1, 5, anyBroker, (*Broker).describeLogDirs).except("moving replicas between directories; no directory is ever cordoned"),
 		alone(0, 3, controller, (*Broker).createPartitions).except("quotas"),
 		alone(0, 2, controller, (*Broker).describeQuorum),
 		now(0, 2, anyBroker, (*Broker).describeCluster),
+		now(0, 0, leader, (*Broker).describeProducers),
+		now(0, 0, anyBroker, (*Broker).describeTopicPartitions),
 	}
 }
 

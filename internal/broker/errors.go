@@ -119,6 +119,7 @@ var codes = []struct {
 	{errTransactions, codeInvalidRequest},
 	{errAcks, codeInvalidRequiredAcks},
 	{errInternal, codeInvalidTopic},
+	{errCompactOnly, codePolicyViolation},
 	{storage.ErrOutOfRange, codeOffsetOutOfRange},
 	{storage.ErrOutOfOrderSequence, codeOutOfOrderSequence},
 	{storage.ErrDuplicateSequence, codeDuplicateSequence},

@@ -90,6 +90,9 @@ func (m *Manager) Open(dir *storage.Directory) {
 	m.dir = dir
 }
 
+// Directory returns the data directory that holds the logs.
+func (m *Manager) Directory() *storage.Directory { return m.dir }
+
 // maxTopicName is the longest name that a topic can have.
 const maxTopicName = 249
 

@@ -72,6 +72,13 @@ func (p *Partition) Log() (*storage.Log, error) {
 	return v.log, v.err
 }
 
+// Replica returns the partition's log whether it can be used or not, nil if it has not been opened.
+func (p *Partition) Replica() *storage.Log {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log
+}
+
 // LeaderEpoch returns the leader and its epoch, as the newest image here has them.
 func (p *Partition) LeaderEpoch() (leader, epoch int32) {
 	v := p.view.Load()

@@ -166,6 +166,9 @@ func (d *Directory) Log(topic string, partition int32) *Log {
 // Path returns the data directory.
 func (d *Directory) Path() string { return d.path }
 
+// Usage returns the total and the free bytes of the file system that holds the directory; zeros where unknown.
+func (d *Directory) Usage() (total, free uint64, err error) { return d.fs.Usage(d.path) }
+
 // Missing returns the logs that had data at the last checkpoint and whose directories were not
 // there any more at Recover: somebody took them, or another disk is mounted. Such a log must not
 // be created anew as if it had always been empty.

@@ -312,29 +312,6 @@ func (l *Log) restoreProducers(cut *truncation) error {
 	return nil
 }
 
-// TrimBefore raises the start of the log to offset, which may lie inside a batch, and returns when
-// that is durable. The segments that lie below it go with it, their files a little later.
-func (l *Log) TrimBefore(offset int64) error {
-	l.beginMaint()
-	defer l.endMaint()
-	if err := l.Err(); err != nil {
-		return err
-	}
-	if end := l.end.Load(); offset > end {
-		return &OutOfRangeError{Offset: offset, Start: l.start.Load(), End: end}
-	}
-	l.raiseStart(offset)
-	start := l.start.Load()
-	if start <= l.durableStart || invariant.Mutant("storage-start-unsaved") {
-		return nil
-	}
-	if err := l.dir.checkpoints.save(true); err != nil {
-		return fmt.Errorf("%w: %s: make the log start %d durable: %w", ErrStorage, l.id, offset, err)
-	}
-	l.durableStart = start
-	return l.dropBelowStart(deletedByStart)
-}
-
 // raiseStart raises the start offset; it never falls.
 func (l *Log) raiseStart(offset int64) bool {
 	l.mu.Lock()
