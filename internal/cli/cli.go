@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -38,6 +39,8 @@ type Program struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Environ  []string
+
+	log atomic.Pointer[slog.Logger] // of a node that runs and logs JSON; else nil
 }
 
 // Serve runs a node until ctx ends, and calls ready once, when the node can serve for the first time.

@@ -58,6 +58,11 @@ func (g *globals) serve(cmd *cobra.Command, mode config.Mode) error {
 		return err
 	}
 	logger := newLogger(g.program.Err, cfg.LogLevel, cfg.LogFormat)
+	if cfg.LogFormat == "json" {
+		// From here on standard error is for a collector: every line of it is an object.
+		g.program.log.Store(logger)
+		defer g.program.log.Store(nil)
+	}
 	logger.Info("starting", "version", g.program.Version, "mode", mode.String(), "node", cfg.NodeID, "data_dir", cfg.DataDir)
 	ctx := cmd.Context()
 	stopping := sync.OnceFunc(func() { g.program.notify(logger, "STOPPING=1") })
@@ -68,6 +73,10 @@ func (g *globals) serve(cmd *cobra.Command, mode config.Mode) error {
 		stopping()
 	}
 	if err != nil {
+		if cfg.LogFormat == "json" {
+			logger.Error("failed", "node", cfg.NodeID, "error", oneLine(err))
+			return errReported
+		}
 		return err
 	}
 	logger.Info("stopped", "node", cfg.NodeID)
@@ -122,14 +131,23 @@ func (p *Program) impatient(signals <-chan os.Signal, done <-chan struct{}, canc
 			switch {
 			case first.IsZero():
 				first = time.Now()
-				fmt.Fprintf(p.Err, "chronik-server: %v: stopping; once more ends at once\n", s)
+				p.say(slog.LevelInfo, "stopping; once more ends at once", s)
 				cancel()
 			case time.Since(first) > sameWish:
-				fmt.Fprintf(p.Err, "chronik-server: %v again: ended without a clean stop\n", s)
+				p.say(slog.LevelWarn, "ended without a clean stop, at the second signal", s)
 				return true
 			}
 		case <-done:
 			return false
 		}
 	}
+}
+
+// say tells what a signal does: a person in a line of text, and the collector of a node's log in one of its own.
+func (p *Program) say(level slog.Level, text string, s os.Signal) {
+	if logger := p.log.Load(); logger != nil {
+		logger.Log(context.Background(), level, text, "signal", s.String())
+		return
+	}
+	fmt.Fprintf(p.Err, "chronik-server: %v: %s\n", s, text)
 }

@@ -35,8 +35,16 @@ var told = []string{
 	"pre-vote successful", "pre-vote campaign failed", "added peer", "updating peer", "pipelining replication", "aborting pipeline replication",
 }
 
+// peers are the lines, by the start of their text, that raft writes as errors where another node does not answer:
+// it is stopped, or this one is. Nothing is wrong with this node, and what goes on by itself once the other is
+// back is a warning.
+var peers = []string{
+	"failed to heartbeat", "failed to appendEntries", "failed to pipeline appendEntries", "failed to start pipeline replication",
+	"failed to send snapshot", "failed to make requestVote RPC", "peer has newer term", "target does not support pre-vote",
+}
+
 // NewLogger returns a logger for raft.Config that writes to l. Lines of what
-// the packages around raft tell have level DEBUG. Lines that raft
+// the packages around raft tell have level DEBUG, those about a node that does not answer WARN. Lines that raft
 // repeats while a peer is gone are logged once in 10 s, with the number of those
 // held back.
 func NewLogger(l *slog.Logger) hclog.Logger {
@@ -95,6 +103,9 @@ func (g *logger) Log(level hclog.Level, msg string, args ...any) {
 	to, ok := levels[level]
 	if to == slog.LevelInfo && startsWith(msg, told) {
 		to = slog.LevelDebug
+	}
+	if to == slog.LevelError && startsWith(msg, peers) {
+		to = slog.LevelWarn
 	}
 	if !ok || !g.l.Enabled(context.Background(), to) {
 		return

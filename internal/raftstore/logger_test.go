@@ -33,6 +33,18 @@ func TestLoggerWritesLevelsFieldsAndFormats(t *testing.T) {
 	}
 }
 
+// A node that is stopped, or whose peer is, has no error to tell of.
+func TestLoggerWarnsOfPeersThatDoNotAnswer(t *testing.T) {
+	var out bytes.Buffer
+	g := NewLogger(slog.New(slog.NewTextHandler(&out, nil)))
+	g.Error("failed to heartbeat to", "peer", "node:2/x", "error", "raftrpc: this raft instance has stopped")
+	g.Error("failed to pipeline appendEntries", "peer", "node:2/x", "error", "node 2: Raft is starting or stopping")
+	g.Error("failed to get log", "index", 7, "error", "damaged")
+	if got := out.String(); strings.Count(got, "level=WARN") != 2 || strings.Count(got, "level=ERROR") != 1 || !strings.Contains(got, `level=ERROR msg="raft: failed to get log"`) {
+		t.Errorf("levels are wrong:\n%s", got)
+	}
+}
+
 func TestLoggerHoldsRepeatedLinesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
