@@ -60,6 +60,8 @@ func apis() []row {
 		later(0, 5, coordinator, (*Broker).syncGroup),
 		later(0, 6, coordinator, (*Broker).describeGroups),
 		later(0, 5, anyBroker, (*Broker).listGroups),
+		later(0, 3, coordinator, (*Broker).deleteGroups),
+		later(0, 0, coordinator, (*Broker).offsetDelete),
 		now(0, 5, anyBroker, (*Broker).apiVersions),
 		alone(2, 7, controller, (*Broker).createTopics).except("a replication factor above 1, quotas"),
 		alone(1, 6, controller, (*Broker).deleteTopics).except("quotas"),

@@ -55,6 +55,7 @@ const (
 	codeInvalidTransactionTimeout   int16 = 50
 	codeKafkaStorageError           int16 = 56
 	codeUnknownProducerID           int16 = 59
+	codeNonEmptyGroup               int16 = 68
 	codeGroupIDNotFound             int16 = 69
 	codeFetchSessionIDNotFound      int16 = 70
 	codeInvalidFetchSessionEpoch    int16 = 71
@@ -66,6 +67,7 @@ const (
 	codeMemberIDRequired            int16 = 79
 	codeGroupMaxSizeReached         int16 = 81
 	codeFencedInstanceID            int16 = 82
+	codeGroupSubscribedToTopic      int16 = 86
 	codeInvalidRecord               int16 = 87
 	codeThrottlingQuotaExceeded     int16 = 89
 	codeUnknownTopicID              int16 = 100
@@ -103,6 +105,9 @@ var codes = []struct {
 	{group.ErrGroupFull, codeGroupMaxSizeReached},
 	{group.ErrMetadataTooLarge, codeOffsetMetadataTooLarge},
 	{group.ErrGroupTooLarge, codeUnknownServerError},
+	{group.ErrNonEmptyGroup, codeNonEmptyGroup},
+	{group.ErrSubscribed, codeGroupSubscribedToTopic},
+	{group.ErrDeletionUnfinished, codeCoordinatorLoadInProgress}, // clients repeat the request at the same broker
 	{errCommitTooLarge, codeInvalidCommitOffsetSize},
 	{errInvalidRequest, codeInvalidRequest},
 	{errNotCreatedYet, codeLeaderNotAvailable},

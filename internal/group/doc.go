@@ -27,7 +27,7 @@
 //   - when the leader's assignment has come: the group is Stable;
 //   - when a static member comes back under a new member id;
 //   - when the last member has gone;
-//   - as a tombstone when an empty group has no offsets left.
+//   - as a tombstone when an empty group has no offsets left, or is deleted.
 //
 // # States of a group
 //

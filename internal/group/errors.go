@@ -28,4 +28,10 @@ var (
 	ErrMetadataTooLarge = errors.New("the metadata of the committed offset is too large")
 	// ErrGroupTooLarge says that the group's members do not fit into one record.
 	ErrGroupTooLarge = errors.New("the group's members and assignments do not fit into one record of the offsets topic")
+	// ErrNonEmptyGroup says that what was asked for needs a group without members.
+	ErrNonEmptyGroup = errors.New("the group has members: stop its consumers, or wait until their sessions have ended")
+	// ErrSubscribed says that the offsets of a topic stay because the group's members read it.
+	ErrSubscribed = errors.New("members of the group are subscribed to the topic: its offsets stay until they are not")
+	// ErrDeletionUnfinished says that a group has more offsets than one batch can delete: some are deleted, the rest goes when the request is repeated.
+	ErrDeletionUnfinished = errors.New("the group has more offsets than can be deleted at once: repeat the request to delete the rest")
 )

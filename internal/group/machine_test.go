@@ -141,6 +141,7 @@ func errName(err error) string {
 		ErrMemberIDRequired: "member-id-required", ErrFencedInstance: "fenced-instance", ErrIllegalGeneration: "illegal-generation",
 		ErrInconsistentProtocol: "inconsistent-protocol", ErrRebalanceInProgress: "rebalance-in-progress",
 		ErrInvalidSessionTimeout: "invalid-session-timeout", ErrGroupFull: "group-full",
+		ErrNonEmptyGroup: "non-empty-group", ErrSubscribed: "subscribed", ErrDeletionUnfinished: "deletion-unfinished",
 		ErrMetadataTooLarge: "metadata-too-large", ErrGroupTooLarge: "group-too-large",
 		coordinator.ErrNotCoordinator: "not-coordinator",
 	}
@@ -243,7 +244,9 @@ func (b *bench) run(line string) {
 		b.take(b.m.Leave(b.when(), group, leavers, func(l LeaveAnswer) {
 			b.printf("leave: %s %s", okOr(l.Err), errNames(l.Errs))
 		}))
-	case "commit", "fetch", "delete-topic":
+	case "delete":
+		b.take(b.m.Delete(b.when(), group, func(err error) { b.printf("delete %s: %s", group, okOr(err)) }))
+	case "commit", "fetch", "delete-topic", "delete-offsets":
 		b.offsets(cmd, group, member, a)
 	case "describe":
 		b.take(b.m.Describe(b.when(), group, func(d Description) { b.describe(d) }))
@@ -369,6 +372,13 @@ func (b *bench) offsets(cmd, group, member string, a args) {
 				b.printf("%s-%d: %d epoch=%d metadata=%q id=%d", c.Topic, c.Partition, c.Offset, c.LeaderEpoch, c.Metadata, c.TopicID[0])
 			}
 		}))
+	case "delete-offsets":
+		var list []TopicPartition
+		for _, p := range a.pairs("partitions", "0") {
+			partition, _ := strconv.Atoi(p[0])
+			list = append(list, TopicPartition{a.str("topic", "t"), int32(partition)})
+		}
+		b.take(b.m.DeleteOffsets(b.when(), group, list, func(c CommitAnswer) { b.printf("delete-offsets: %s %s", okOr(c.Err), errNames(c.Errs)) }))
 	case "delete-topic":
 		b.take(b.m.TopicDeleted(b.when(), a.str("topic", "t"), id))
 	}

@@ -108,7 +108,7 @@ type CommitRequest struct {
 	Offsets         []Offset
 }
 
-// CommitAnswer answers a CommitRequest: Err for all of it, else Errs in the order of the offsets.
+// CommitAnswer answers a commit, or a deletion, of offsets: Err for all of it, else Errs in the order of the offsets.
 type CommitAnswer struct {
 	Err  error
 	Errs []error
