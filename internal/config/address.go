@@ -206,3 +206,35 @@ func (c *Config) Advertised(ctx context.Context, m Machine, kafkaPort int32) End
 	}
 	return Endpoint{"localhost", kafkaPort, "the machine has no name that resolves and no address but loopback"}
 }
+
+// Override is the number of connections that one host may have.
+type Override struct {
+	Host        string // an address or a host name
+	Connections int32
+}
+
+// ParseOverrides reads max.connections.per.ip.overrides: host:connections,... The host of an IPv6 address may stand in brackets.
+func ParseOverrides(text string) ([]Override, error) {
+	var list []Override
+	for _, item := range splitList(text) {
+		at := strings.LastIndexByte(item, ':')
+		if at <= 0 {
+			return nil, fmt.Errorf("%q is not host:connections", item)
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(item[at+1:]), 10, 32)
+		if err != nil || n < 0 {
+			return nil, fmt.Errorf("%q does not end with a number of connections", item)
+		}
+		host := strings.Trim(strings.TrimSpace(item[:at]), "[]")
+		if host == "" {
+			return nil, fmt.Errorf("%q names no host", item)
+		}
+		list = append(list, Override{Host: host, Connections: int32(n)})
+	}
+	return list, nil
+}
+
+func checkOverrides(text string) error {
+	_, err := ParseOverrides(text)
+	return err
+}

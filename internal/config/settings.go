@@ -41,10 +41,14 @@ type Settings struct {
 	AutoCreateTopics         bool  // auto.create.topics.enable
 	DeleteTopic              bool  // delete.topic.enable
 
-	SocketRequestMaxBytes    int32         // socket.request.max.bytes
-	ConnectionsMaxIdle       time.Duration // connections.max.idle.ms
-	MaxConnections           int32         // max.connections
-	MaxConnectionsPerIP      int32         // max.connections.per.ip
+	SocketRequestMaxBytes int32         // socket.request.max.bytes
+	ConnectionsMaxIdle    time.Duration // connections.max.idle.ms
+	MaxConnections        int32         // max.connections
+	MaxConnectionsPerIP   int32         // max.connections.per.ip
+
+	MaxConnectionsPerIPOverrides string // max.connections.per.ip.overrides; ParseOverrides reads it
+	MaxConnectionCreationRate    int32  // max.connection.creation.rate
+
 	FetchMaxBytes            int32         // fetch.max.bytes
 	FetchSessionCacheSlots   int32         // max.incremental.fetch.session.cache.slots
 	MinInsyncReplicas        int32         // min.insync.replicas; 0 when not set, see Topic.MinISR

@@ -179,13 +179,24 @@ func requestProperties() []Property {
 		},
 		{
 			Name: "max.connections", Type: Int, Default: "2147483647", Limit: atLeast(0), Change: ClusterWide,
-			Doc:   "How many connections of clients the broker holds at most.",
+			Doc: "How many connections of clients the broker holds at most; more of them wait until another ends. " +
+				"A fifth of the files that the process may open is kept for other things, whatever this says.",
 			field: func(s *Settings) any { return &s.MaxConnections },
 		},
 		{
 			Name: "max.connections.per.ip", Type: Int, Default: "2147483647", Limit: atLeast(0), Change: ClusterWide,
-			Doc:   "How many connections from one address the broker holds at most.",
+			Doc:   "How many connections from one address the broker holds at most; more of them are closed.",
 			field: func(s *Settings) any { return &s.MaxConnectionsPerIP },
+		},
+		{
+			Name: "max.connections.per.ip.overrides", Type: String, Unset: true, Limit: checked("host:connections,...", checkOverrides), Change: ClusterWide,
+			Doc:   "max.connections.per.ip of single addresses or host names, which are looked up at the start: 10.0.0.7:100,backup.example:5.",
+			field: func(s *Settings) any { return &s.MaxConnectionsPerIPOverrides },
+		},
+		{
+			Name: "max.connection.creation.rate", Type: Int, Default: "2147483647", Limit: atLeast(1), Change: ClusterWide,
+			Doc:   "How many connections a second the broker accepts; more of them wait, unless a second before had fewer.",
+			field: func(s *Settings) any { return &s.MaxConnectionCreationRate },
 		},
 		{
 			Name: "fetch.max.bytes", Type: Int, Default: "57671680", Limit: atLeast(1024),

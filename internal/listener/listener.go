@@ -51,12 +51,11 @@ type Options struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 
-	IdleTimeout      time.Duration // connections.max.idle.ms; default 10 min
-	FirstRequest     time.Duration // how long a new connection may take to its first request; default 10 s
-	MaxConnections   int           // max.connections; default 0, no limit
-	MaxConnectionsIP int           // max.connections.per.ip; default 0, no limit
-	ReadMemory       int64         // bytes of all read buffers together; default 256 MiB
-	DrainGrace       time.Duration // how long responses that are owed may take when the server stops; default 1 s
+	IdleTimeout  time.Duration // connections.max.idle.ms; default 10 min
+	FirstRequest time.Duration // how long a new connection may take to its first request; default 10 s
+	Limits       Limits        // of the connections, to begin with
+	ReadMemory   int64         // bytes of all read buffers together; default 256 MiB
+	DrainGrace   time.Duration // how long responses that are owed may take when the server stops; default 1 s
 }
 
 // Listener serves the connections that a net.Listener accepts.
@@ -67,8 +66,11 @@ type Listener struct {
 	m    *metrics
 	tick atomic.Int64 // of the sweep
 	wg   sync.WaitGroup
+	wake chan struct{} // tells the accept loop that a connection has ended or the limits have changed
 
 	mu       sync.Mutex
+	limits   Limits
+	rate     rate
 	clients  map[*Client]struct{}
 	perIP    map[string]int
 	lastID   uint64
@@ -92,10 +94,12 @@ func New(ln net.Listener, o Options) (*Listener, error) {
 	setDefault(&o.FirstRequest, 10*time.Second)
 	setDefault(&o.DrainGrace, time.Second)
 	setDefault(&o.ReadMemory, 256<<20)
-	return &Listener{
+	l := &Listener{
 		o: o, ln: ln, pool: newPool(o.ReadMemory), m: newMetrics(o.Registerer),
-		clients: map[*Client]struct{}{}, perIP: map[string]int{},
-	}, nil
+		wake: make(chan struct{}, 1), clients: map[*Client]struct{}{}, perIP: map[string]int{},
+	}
+	l.SetLimits(o.Limits)
+	return l, nil
 }
 
 func setDefault[T int | int64 | time.Duration](p *T, v T) {
@@ -130,7 +134,7 @@ func (l *Listener) accept(ctx context.Context) error {
 		switch {
 		case err == nil:
 			wait = 0
-			l.add(c)
+			l.admit(ctx, c)
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -147,37 +151,15 @@ func (l *Listener) accept(ctx context.Context) error {
 	}
 }
 
-// add starts the reader of an accepted connection, or closes it if there are too many.
-func (l *Listener) add(nc net.Conn) {
-	host := hostOf(nc.RemoteAddr())
-	l.mu.Lock()
-	if why := l.refuseLocked(host); why != "" {
-		l.mu.Unlock()
-		nc.Close()
-		l.m.refused.Inc()
-		l.complain("connection refused", "client", nc.RemoteAddr().String(), "reason", why)
-		return
-	}
+// addLocked starts the reader of a connection.
+func (l *Listener) addLocked(nc net.Conn, host string) {
 	l.lastID++
 	c := newClient(l, newConn(nc), l.lastID)
 	l.clients[c] = struct{}{}
 	l.perIP[host]++
-	l.mu.Unlock()
 	l.m.accepted.Inc()
 	l.m.open.Inc()
 	l.wg.Go(c.serve)
-}
-
-func (l *Listener) refuseLocked(host string) string {
-	switch {
-	case l.draining:
-		return "the server is stopping"
-	case l.o.MaxConnections > 0 && len(l.clients) >= l.o.MaxConnections:
-		return fmt.Sprintf("%d connections are open (max.connections)", len(l.clients))
-	case l.o.MaxConnectionsIP > 0 && l.perIP[host] >= l.o.MaxConnectionsIP:
-		return fmt.Sprintf("%d connections from %s are open (max.connections.per.ip)", l.perIP[host], host)
-	}
-	return ""
 }
 
 // ended forgets a connection that is closed.
@@ -189,6 +171,7 @@ func (l *Listener) ended(c *Client, err error) {
 		delete(l.perIP, host)
 	}
 	l.mu.Unlock()
+	l.changed()
 	l.m.open.Dec()
 	if !errors.Is(err, io.EOF) && !errors.Is(err, errDraining) {
 		l.o.Logger.Debug("connection closed", "client", c.remote, "reason", err)

@@ -623,7 +623,7 @@ func TestDrainDoesNotWaitForEver(t *testing.T) {
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
-	both(t, func(o *Options) { o.MaxConnections, o.MaxConnectionsIP = 3, 2 }, func(t *testing.T, f *fixture) {
+	both(t, func(o *Options) { o.Limits = Limits{Connections: 3, PerIP: 2} }, func(t *testing.T, f *fixture) {
 		a, b := f.dial(), f.dial()
 		defer b.Close()
 		for _, c := range []net.Conn{a, b} {

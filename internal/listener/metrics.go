@@ -4,8 +4,9 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // metrics are a listener's counters.
 type metrics struct {
-	open                       prometheus.Gauge
-	accepted, refused, garbage prometheus.Counter
+	open              prometheus.Gauge
+	accepted, garbage prometheus.Counter
+	refused, blocked  *prometheus.CounterVec // by why
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -16,13 +17,22 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		accepted: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "chronik_kafka_connections_accepted_total", Help: "Client connections that were accepted.",
 		}),
-		refused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "chronik_kafka_connections_refused_total", Help: "Client connections that were closed at once: too many, or stopping.",
-		}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "chronik_kafka_connections_refused_total", Help: "Client connections that were closed at once, by reason: too many of one address, or a stop.",
+		}, []string{"reason"}),
+		blocked: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "chronik_kafka_accept_blocked_seconds_total", Help: "How long connections have waited to be accepted, by the property that bounds them.",
+		}, []string{"reason"}),
 		garbage: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "chronik_kafka_connections_garbage_total", Help: "Client connections that were closed because they sent no request of Kafka's protocol.",
 		}),
 	}
-	r.MustRegister(m.open, m.accepted, m.refused, m.garbage)
+	for _, why := range []string{byStop, byIP} {
+		m.refused.WithLabelValues(why)
+	}
+	for _, why := range []string{byTotal, byRate} {
+		m.blocked.WithLabelValues(why)
+	}
+	r.MustRegister(m.open, m.accepted, m.refused, m.blocked, m.garbage)
 	return m
 }

@@ -90,7 +90,7 @@ func Run(ctx context.Context, cfg *config.Config, env Env) error {
 		n.release()
 		return err
 	}
-	if err := n.build(); err != nil {
+	if err := n.build(ctx); err != nil {
 		n.release()
 		return err
 	}
@@ -126,7 +126,7 @@ func (n *Node) bind(ctx context.Context) (err error) {
 }
 
 // build makes the parts above the data directory; none of them runs yet.
-func (n *Node) build() (err error) {
+func (n *Node) build(ctx context.Context) (err error) {
 	if n.replicas, err = replica.New(n.replicaOptions()); err != nil {
 		return err
 	}
@@ -137,7 +137,11 @@ func (n *Node) build() (err error) {
 	if n.broker, err = broker.New(n.brokerOptions()); err != nil {
 		return err
 	}
-	if n.listener, err = listener.New(n.kafka, n.listenerOptions()); err != nil {
+	options, err := n.listenerOptions(ctx)
+	if err != nil {
+		return err
+	}
+	if n.listener, err = listener.New(n.kafka, options); err != nil {
 		return err
 	}
 	// The order matters: a partition must lead before the shard that lives on it loads.

@@ -3,13 +3,17 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 
 	"github.com/chronik-stream/chronik/internal/admin"
 	"github.com/chronik-stream/chronik/internal/broker"
 	"github.com/chronik-stream/chronik/internal/cluster"
+	"github.com/chronik-stream/chronik/internal/config"
 	"github.com/chronik-stream/chronik/internal/listener"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/replica"
@@ -167,22 +171,48 @@ func (n *Node) brokerOptions() broker.Options {
 	}
 }
 
-func (n *Node) listenerOptions() listener.Options {
+func (n *Node) listenerOptions(ctx context.Context) (listener.Options, error) {
 	c := n.cfg
-	return listener.Options{
-		Handler:          n.broker,
-		Logger:           n.log,
-		Registerer:       n.env.Registry,
-		IdleTimeout:      c.ConnectionsMaxIdle,
-		MaxConnections:   unlimited(c.MaxConnections),
-		MaxConnectionsIP: unlimited(c.MaxConnectionsPerIP),
+	o := listener.Options{
+		Handler:     n.broker,
+		Logger:      n.log,
+		Registerer:  n.env.Registry,
+		IdleTimeout: c.ConnectionsMaxIdle,
+		Limits: listener.Limits{
+			Connections:  limit(c.MaxConnections),
+			PerIP:        limit(c.MaxConnectionsPerIP),
+			PerIPOf:      map[string]int{},
+			CreationRate: limit(c.MaxConnectionCreationRate),
+		},
 	}
+	if o.IdleTimeout < 0 {
+		o.IdleTimeout = math.MaxInt64
+	}
+	overrides, err := config.ParseOverrides(c.MaxConnectionsPerIPOverrides)
+	if err != nil {
+		return o, err
+	}
+	for _, of := range overrides {
+		addresses := []string{of.Host}
+		if ip, err := netip.ParseAddr(of.Host); err == nil {
+			addresses[0] = ip.String()
+		} else if addresses, err = net.DefaultResolver.LookupHost(ctx, of.Host); err != nil {
+			return o, fmt.Errorf("max.connections.per.ip.overrides names a host without an address: %w", err)
+		}
+		for _, a := range addresses {
+			o.Limits.PerIPOf[a] = limit(of.Connections)
+		}
+	}
+	return o, nil
 }
 
-// unlimited turns Kafka's largest integer, which stands for no limit, into 0.
-func unlimited(v int32) int {
-	if v == 1<<31-1 {
+// limit turns Kafka's largest integer, which stands for no limit, into 0, and 0 into -1.
+func limit(v int32) int {
+	switch v {
+	case math.MaxInt32:
 		return 0
+	case 0:
+		return -1
 	}
 	return int(v)
 }
