@@ -26,7 +26,7 @@ test: ## every test of the product
 race: ## the tests under the race detector, short (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -tags $(TAGS) ./...
 
-clients: ## seven Kafka clients, Kafka's tools and a real Kafka against the binary and its files
+clients: ## seven Kafka clients, and Kafka's own tools, against a cluster of the binary
 	cd test/clients && CGO_ENABLED=1 $(GO) test -count=1 -timeout 20m ./...
 
 java: ## fetches what test/clients/java/pom.xml names (needs a JDK and Maven)
