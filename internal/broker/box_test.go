@@ -51,6 +51,7 @@ type box struct {
 	path string
 
 	broker *Broker
+	reg    *prometheus.Registry // of the life that runs
 	end    func()
 	lives  byte
 }
@@ -111,7 +112,7 @@ func newBox(t *testing.T) *box {
 		t: t, net: vnet.New(nil), path: "/data", fs: vfs.NewMem(), clock: clock.NewManual(1_700_000_000_000),
 		set: Settings{
 			AutoCreateTopics: true, DeleteTopics: true, NumPartitions: 2, DefaultReplicationFactor: 1,
-			RequestMaxBytes: 100 << 20, FetchMaxBytes: 55 << 20, FetchSessions: 1000,
+			RequestMaxBytes: 100 << 20, FetchMaxBytes: 55 << 20, FetchSessions: 1000, KafkaSeries: 1000,
 		},
 		group: GroupSettings{
 			MinSessionTimeout: 6 * time.Second, MaxSessionTimeout: 30 * time.Minute, InitialRebalanceDelay: time.Second,
@@ -131,6 +132,7 @@ func (b *box) start() {
 	b.t.Helper()
 	b.lives++
 	log, reg := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
+	b.reg = reg
 	cfg, err := config.Load(config.Sources{})
 	b.must(err)
 	directory := metadata.ID{15: 200}

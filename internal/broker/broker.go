@@ -95,6 +95,7 @@ type Settings struct {
 	RequestMaxBytes          int           // socket.request.max.bytes
 	FetchMaxBytes            int           // fetch.max.bytes
 	FetchSessions            int           // max.incremental.fetch.session.cache.slots
+	KafkaSeries              int           // metrics.kafka.series.max; 0: none are served
 	AloneTimeout             time.Duration // longest time an alone request may take where it names none; 0 is 30 s
 }
 
@@ -134,6 +135,9 @@ func New(o Options) (*Broker, error) {
 		b.rows[rows[i].key] = &rows[i]
 	}
 	b.m = newMetrics(o.Registerer, rows)
+	if o.Settings.KafkaSeries > 0 {
+		o.Registerer.MustRegister(newKafkaExporter(b, o.Settings.KafkaSeries))
+	}
 	return b, nil
 }
 

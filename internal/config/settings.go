@@ -103,6 +103,8 @@ type Settings struct {
 	GroupMaxSessionTimeout        time.Duration // group.max.session.timeout.ms
 	GroupInitialRebalanceDelay    time.Duration // group.initial.rebalance.delay.ms
 	GroupMaxSize                  int32         // group.max.size
+
+	MetricsKafkaSeries int32 // metrics.kafka.series.max
 }
 
 // Topic is the resolved configuration of one topic on this broker: the topic's own values over

@@ -260,8 +260,13 @@ func requestProperties() []Property {
 		},
 		{
 			Name: "group.max.size", Type: Int, Default: "2147483647", Limit: atLeast(1),
-			Doc:   "How many members a consumer group may have.",
+			Doc:   "How many members a consumer group may have. More than 10,000 are refused whatever this says.",
 			field: func(s *Settings) any { return &s.GroupMaxSize },
+		},
+		{
+			Name: "metrics.kafka.series.max", Type: Int, Default: "20000", Limit: between(0, 1_000_000), Own: true,
+			Doc:   "How many series of topics, and as many of consumer groups, the admin port serves under the names of kafka_exporter (kafka_topic_partition_*, kafka_consumergroup_*). Topics and groups beyond that are left out whole and counted by chronik_kafka_exporter_left_out. 0 switches these metrics off.",
+			field: func(s *Settings) any { return &s.MetricsKafkaSeries },
 		},
 	}
 }

@@ -167,6 +167,7 @@ func (n *Node) brokerOptions() broker.Options {
 			RequestMaxBytes:          int(c.SocketRequestMaxBytes),
 			FetchMaxBytes:            int(c.FetchMaxBytes),
 			FetchSessions:            int(c.FetchSessionCacheSlots),
+			KafkaSeries:              int(c.MetricsKafkaSeries),
 		},
 	}
 }
