@@ -34,12 +34,16 @@ type client struct {
 // clientFlags gives a command, and those below it, the flags of a client.
 func (g *globals) clientFlags(cmd *cobra.Command) *client {
 	c := &client{g: g}
+	c.addFlags(cmd)
+	return c
+}
+
+func (c *client) addFlags(cmd *cobra.Command) {
 	flags := cmd.PersistentFlags()
 	textVar(flags, &c.bootstrap, "bootstrap-server", "b", "host:port,...", "some nodes of the cluster (CHRONIK_BOOTSTRAP_SERVER; default "+defaultBootstrap+")")
 	formatVar(flags, &c.format)
 	flags.DurationVar(&c.timeout, "timeout", 10*time.Second, "how long to wait for the cluster")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
-	return c
 }
 
 // seeds returns the addresses of --bootstrap-server, each with a port.

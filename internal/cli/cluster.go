@@ -21,9 +21,9 @@ import (
 const metadataTopic = "__cluster_metadata"
 
 func (g *globals) cluster() *cobra.Command {
-	cmd := &cobra.Command{Use: "cluster", Short: "Show how a cluster is"}
+	cmd := &cobra.Command{Use: "cluster", Short: "Show how a cluster is, what it serves, and its disks"}
 	c := g.clientFlags(cmd)
-	return parent(cmd, c.clusterStatus())
+	return parent(cmd, c.clusterStatus(), c.clusterAPIVersions(), c.clusterDisk())
 }
 
 // clusterState is what cluster status shows.

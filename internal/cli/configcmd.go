@@ -11,8 +11,13 @@ import (
 )
 
 func (g *globals) config() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Show, check and explain the configuration"}
-	return parent(cmd, g.configShow(), g.configValidate(), g.configReference())
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Show and check a node's configuration; read and change that of a running cluster",
+		Long: "show, validate and reference look at the configuration a node is started with. get, list, set and unset talk to a running\n" +
+			"cluster: they read and change what can be changed there, for a topic, a broker, all brokers or a group.",
+	}
+	return parent(cmd, append(g.dynamicConfig(), g.configShow(), g.configValidate(), g.configReference())...)
 }
 
 // configRow is a property as config show prints it.

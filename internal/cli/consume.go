@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -82,7 +81,7 @@ func (g *globals) consume() *cobra.Command {
 // options checks the flags and turns them into options of the client.
 func (s *consuming) options(c *client) ([]kgo.Opt, error) {
 	var err error
-	if s.from, err = parseOffset(s.offset, time.Now()); err != nil {
+	if s.from, err = parseWhere("--offset", s.offset, time.Now()); err != nil {
 		return nil, err
 	}
 	if s.number < 0 {
@@ -335,53 +334,6 @@ func (t *tail) reached() bool {
 	return t.assigned
 }
 
-// offsetKind says how an --offset is meant.
-type offsetKind int8
-
-const (
-	atStart offsetKind = iota
-	atEnd
-	atOffset // the offset n
-	fromEnd  // n records before the end
-	atTime   // the first record at or after n milliseconds
-)
-
-type offsetSpec struct {
-	kind offsetKind
-	n    int64
-}
-
-// parseOffset reads what --offset takes.
-func parseOffset(text string, now time.Time) (offsetSpec, error) {
-	switch text {
-	case "start":
-		return offsetSpec{kind: atStart}, nil
-	case "end":
-		return offsetSpec{kind: atEnd}, nil
-	}
-	if at, ok := strings.CutPrefix(text, "@"); ok {
-		if ms, err := strconv.ParseInt(at, 10, 64); err == nil && ms >= 0 {
-			return offsetSpec{atTime, ms}, nil
-		}
-		if d, err := time.ParseDuration(at); err == nil {
-			return offsetSpec{atTime, now.Add(d).UnixMilli()}, nil
-		}
-		if t, err := time.Parse(time.RFC3339, at); err == nil {
-			return offsetSpec{atTime, t.UnixMilli()}, nil
-		}
-		return offsetSpec{}, usagef("--offset %s: %q is no time: write milliseconds (@1764000000000), RFC 3339 (@2026-01-02T15:04:05Z) or a span (@-1h)", text, at)
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	switch {
-	case err != nil:
-		return offsetSpec{}, usagef("--offset %s: must be start, end, N, -N or @TIME", text)
-	case n < 0:
-		return offsetSpec{fromEnd, -n}, nil
-	default:
-		return offsetSpec{atOffset, n}, nil
-	}
-}
-
 // startOffsets returns where each partition is begun without a group.
 func (c *client) startOffsets(ctx context.Context, s *consuming, topics kadm.TopicDetails, ends kadm.ListedOffsets) (map[string]map[int32]int64, error) {
 	starts, err := c.adm.ListStartOffsets(ctx, s.topics...)
@@ -413,19 +365,8 @@ func (c *client) startOffsets(ctx context.Context, s *consuming, topics kadm.Top
 				s.leaderless++
 				continue
 			}
-			at := start.Offset
-			switch s.from.kind {
-			case atEnd:
-				at = end.Offset
-			case atOffset:
-				at = s.from.n
-			case fromEnd:
-				at = end.Offset - s.from.n
-			case atTime:
-				o, _ := timed.Lookup(topic, p)
-				at = o.Offset
-			}
-			begin[topic][p] = min(max(at, start.Offset), end.Offset)
+			at, _ := timed.Lookup(topic, p)
+			begin[topic][p] = s.from.resolve(start.Offset, end.Offset, at.Offset)
 		}
 	}
 	return begin, nil

@@ -13,9 +13,9 @@ import (
 )
 
 func (g *globals) group() *cobra.Command {
-	cmd := &cobra.Command{Use: "group", Short: "List and describe consumer groups"}
+	cmd := &cobra.Command{Use: "group", Short: "List, describe, reset and delete consumer groups"}
 	c := g.clientFlags(cmd)
-	return parent(cmd, c.groupList(), c.groupDescribe())
+	return parent(cmd, c.groupList(), c.groupDescribe(), c.groupReset(), c.groupOffsetDelete(), c.groupDelete())
 }
 
 // groupRow is a group in lists.

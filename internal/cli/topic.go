@@ -19,9 +19,10 @@ import (
 )
 
 func (g *globals) topic() *cobra.Command {
-	cmd := &cobra.Command{Use: "topic", Short: "Create, list, describe and delete topics"}
+	cmd := &cobra.Command{Use: "topic", Short: "Create, list, describe, change and delete topics"}
 	c := g.clientFlags(cmd)
-	return parent(cmd, c.topicCreate(), c.topicList(), c.topicDescribe(), c.topicDelete())
+	return parent(cmd, c.topicCreate(), c.topicList(), c.topicDescribe(), c.topicAlter(), c.topicAddPartitions(),
+		c.topicOffsets(), c.topicTruncate(), c.topicDelete())
 }
 
 // topicRow is a topic in lists.

@@ -18,18 +18,18 @@ import (
 	"github.com/chronik-stream/chronik/internal/config"
 )
 
-func TestParseOffset(t *testing.T) {
+func TestParseWhere(t *testing.T) {
 	now := time.UnixMilli(second)
 	for text, want := range map[string]offsetSpec{
 		"start": {kind: atStart}, "end": {kind: atEnd}, "0": {atOffset, 0}, "47": {atOffset, 47}, "-3": {fromEnd, 3},
 		"@1000": {atTime, 1000}, "@-1h": {atTime, second - 3_600_000}, "@2025-11-24T16:00:00Z": {atTime, second},
 	} {
-		if got, err := parseOffset(text, now); err != nil || got != want {
+		if got, err := parseWhere("--offset", text, now); err != nil || got != want {
 			t.Errorf("%s: %v, %v; want %v", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "begin", "@", "@yesterday", "1.5", "--1", "@-5"} {
-		if got, err := parseOffset(text, now); err == nil {
+		if got, err := parseWhere("--offset", text, now); err == nil {
 			t.Errorf("%s is taken for %v", text, got)
 		}
 	}
