@@ -52,6 +52,7 @@ type pipe struct {
 	eof      bool        // the end has arrived
 	pending  int         // bytes sent and not acknowledged, unread ones included
 	read     int         // bytes read whose acknowledgement has not left
+	reset    bool        // the reader has closed over bytes that it has not read
 	timer    *time.Timer // delivers the first of sent
 }
 
@@ -60,6 +61,7 @@ type segment struct {
 	due  time.Time
 	data []byte
 	fin  bool
+	over bool // with fin: closed over unread bytes, which is a reset for who writes more
 }
 
 // send puts a segment on its way, after those before it.
@@ -95,6 +97,7 @@ func (p *pipe) deliver() {
 		}
 		p.ready = append(p.ready, s.data...)
 		p.eof = p.eof || s.fin
+		p.to.out.reset = p.to.out.reset || s.over
 		p.to.wake.Broadcast()
 	}
 }
@@ -193,6 +196,8 @@ func (c *conn) Write(b []byte) (int, error) {
 			return done, c.failed("write", os.ErrDeadlineExceeded)
 		case c.err != nil:
 			return done, c.failed("write", c.err)
+		case c.out.reset:
+			return done, c.failed("write", syscall.ECONNRESET)
 		case len(b) == done:
 			return done, nil
 		case room > 0:
@@ -205,7 +210,8 @@ func (c *conn) Write(b []byte) (int, error) {
 	}
 }
 
-// Close implements net.Conn: what was written still arrives, then the other end reads EOF.
+// Close implements net.Conn: what was written still arrives, then the other end
+// reads EOF. If this end has not read everything, the other one can write no more.
 func (c *conn) Close() error {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
@@ -216,7 +222,7 @@ func (c *conn) Close() error {
 	c.read.set(time.Time{}, nil)
 	c.write.set(time.Time{}, nil)
 	if c.err == nil {
-		c.out.send(segment{fin: true})
+		c.out.send(segment{fin: true, over: len(c.in.ready) > 0})
 	}
 	c.forget()
 	c.wake.Broadcast()

@@ -100,6 +100,28 @@ func TestWriterWaitsForTheReader(t *testing.T) {
 	})
 }
 
+// A writer that waits for room learns that the reader has closed; what the reader had sent can still be read.
+func TestCloseOverUnreadBytesResetsTheWriter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pair(t, vnet.New(vnet.Latency(time.Millisecond)))
+		defer a.Close()
+		sent := make(chan error, 1)
+		go func() {
+			_, err := a.Write(make([]byte, 1<<20))
+			sent <- err
+		}()
+		time.Sleep(10 * time.Millisecond)
+		b.Write([]byte("last words"))
+		b.Close()
+		if got, err := io.ReadAll(a); string(got) != "last words" || err != nil {
+			t.Errorf("read %q, %v", got, err)
+		}
+		if err := <-sent; !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the write ended with %v", err)
+		}
+	})
+}
+
 func TestDeadlinesInFakeTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t, vnet.New(nil))
