@@ -9,7 +9,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 TOOL     := $(GO) tool -modfile=tools/go.mod
 SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: help build demo test race clients java mutants fuzz bench accept power lint generate build-all clean
+.PHONY: help build demo test race clients java mutants fuzz bench microbench accept power lint generate build-all clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,7 +42,10 @@ fuzz: ## every fuzz target for FUZZTIME
 	  for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | awk '{print $$2}'); do \
 	    echo "$$dir $$f"; $(GO) test ./$$dir -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) || exit 1; done; done
 
-bench: ## the benchmarks beside the code
+bench: build ## this broker, the floor broker and kfake under the same load; the table of docs/BENCHMARKS.md
+	cd test/bench && $(GO) run ./speed -bin ../../$(BIN) -write ../../docs/BENCHMARKS.md
+
+microbench: ## the benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
 
 accept: build ## the figures of docs/BENCHMARKS.md, measured here, as ratios to the floor broker

@@ -10,11 +10,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
-	"time"
+
+	"github.com/chronik-stream/chronik/test/bench/rig"
 )
 
 // row is one measured figure.
@@ -26,9 +25,7 @@ type row struct {
 
 // bench is the surroundings of a measurement.
 type bench struct {
-	bin    string // chronik-server
-	tools  string // where load and floor are built
-	dir    string // scratch, removed at the end
+	*rig.Rig
 	rounds int
 	rows   []row
 }
@@ -56,22 +53,13 @@ func main() {
 }
 
 func run(ctx context.Context, bin string, rounds int, only string) error {
-	bin, err := filepath.Abs(bin)
+	r, err := rig.New(ctx, bin)
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "chronik-accept-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	b := &bench{bin: bin, tools: filepath.Join(dir, "tools"), dir: dir, rounds: rounds}
-	for _, tool := range []string{"load", "floor"} {
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(b.tools, tool), "./"+tool).CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", tool, err, out)
-		}
-	}
-	fmt.Printf("machine: %s\n", machine())
+	defer r.Close()
+	b := &bench{Rig: r, rounds: rounds}
+	fmt.Printf("machine: %s\n", rig.Machine())
 	for _, m := range []struct {
 		name string
 		run  func(context.Context) error
@@ -91,22 +79,11 @@ func run(ctx context.Context, bin string, rounds int, only string) error {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
-	fmt.Printf("machine: %s\n", machine())
+	fmt.Printf("machine: %s\n", rig.Machine())
 	for _, r := range b.rows {
 		if !r.ok {
 			return fmt.Errorf("missed: %s: %s, bar %s", r.what, r.got, r.bar)
 		}
 	}
 	return nil
-}
-
-// machine names what the figures were measured on, with its load: a figure of a
-// busy machine is no figure of the broker.
-func machine() string {
-	load, _ := os.ReadFile("/proc/loadavg")
-	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	cores, _ := exec.Command("nproc").Output()
-	version, _ := exec.Command("go", "version").Output()
-	return fmt.Sprintf("%s cores, Linux %s, %s, load %s, %s", strings.TrimSpace(string(cores)), strings.TrimSpace(string(kernel)),
-		strings.TrimSpace(string(version)), strings.Join(strings.Fields(string(load))[:3], " "), time.Now().UTC().Format(time.RFC3339))
 }

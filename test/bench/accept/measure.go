@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,23 +14,18 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chronik-stream/chronik/test/bench/rig"
 	"github.com/chronik-stream/chronik/test/proctest"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
-
-func median[T int | float64 | time.Duration](v []T) T {
-	s := slices.Clone(v)
-	slices.Sort(s)
-	return s[len(s)/2]
-}
 
 func ms(d time.Duration) string { return fmt.Sprintf("%d ms", d.Milliseconds()) }
 
 // demo runs the demonstration and takes its time.
 func (b *bench) demo(ctx context.Context) error {
 	start := time.Now()
-	out, err := exec.CommandContext(ctx, b.bin, "demo").CombinedOutput()
+	out, err := exec.CommandContext(ctx, b.Bin, "demo").CombinedOutput()
 	took := time.Since(start)
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
@@ -46,7 +39,7 @@ func (b *bench) demo(ctx context.Context) error {
 func (b *bench) formation(ctx context.Context) error {
 	var first, later []time.Duration
 	for round := range b.rounds {
-		cl, err := proctest.New(proctest.Config{Bin: b.bin, Dir: filepath.Join(b.dir, fmt.Sprintf("form-%d", round)), Nodes: 3})
+		cl, err := proctest.New(proctest.Config{Bin: b.Bin, Dir: filepath.Join(b.Dir, fmt.Sprintf("form-%d", round)), Nodes: 3})
 		if err != nil {
 			return err
 		}
@@ -78,9 +71,9 @@ func (b *bench) formation(ctx context.Context) error {
 		}
 	}
 	worst := slices.Max(first)
-	b.add("three nodes ready after the third start, first start, worst", "<= 3 s", ms(worst), worst <= 3*time.Second, "median "+ms(median(first)))
+	b.add("three nodes ready after the third start, first start, worst", "<= 3 s", ms(worst), worst <= 3*time.Second, "median "+ms(rig.Median(first)))
 	worst = slices.Max(later)
-	b.add("two nodes ready after the second start, kill -9 before, worst", "<= 3 s", ms(worst), worst <= 3*time.Second, "median "+ms(median(later)))
+	b.add("two nodes ready after the second start, kill -9 before, worst", "<= 3 s", ms(worst), worst <= 3*time.Second, "median "+ms(rig.Median(later)))
 	return nil
 }
 
@@ -90,7 +83,7 @@ var servedLine = regexp.MustCompile(`CreateTopics served (\S+) later`)
 func (b *bench) failover(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout", "20m", "-v", "-run", "^TestLeaderKilledUnderMetadataLoad$", "./test/integration")
 	cmd.Dir = "../.."
-	cmd.Env = append(os.Environ(), "TEST_KILLS=20", "TEST_BIN="+b.bin)
+	cmd.Env = append(os.Environ(), "TEST_KILLS=20", "TEST_BIN="+b.Bin)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
@@ -107,7 +100,7 @@ func (b *bench) failover(ctx context.Context) error {
 		return fmt.Errorf("%d rounds were reported, want 20\n%s", len(times), out)
 	}
 	worst := slices.Max(times)
-	b.add("leader killed 20 times under load: CreateTopics served, worst", "< 1 s", ms(worst), worst < time.Second, "median "+ms(median(times)))
+	b.add("leader killed 20 times under load: CreateTopics served, worst", "< 1 s", ms(worst), worst < time.Second, "median "+ms(rig.Median(times)))
 	return nil
 }
 
@@ -115,7 +108,7 @@ func (b *bench) failover(ctx context.Context) error {
 func (b *bench) startEmpty(ctx context.Context) error {
 	var times []time.Duration
 	for round := range 2*b.rounds + 1 {
-		cl, err := proctest.New(proctest.Config{Bin: b.bin, Dir: filepath.Join(b.dir, fmt.Sprintf("empty-%d", round)), Nodes: 1})
+		cl, err := proctest.New(proctest.Config{Bin: b.Bin, Dir: filepath.Join(b.Dir, fmt.Sprintf("empty-%d", round)), Nodes: 1})
 		if err != nil {
 			return err
 		}
@@ -130,14 +123,14 @@ func (b *bench) startEmpty(ctx context.Context) error {
 			return err
 		}
 	}
-	m := median(times)
+	m := rig.Median(times)
 	b.add("ready on an empty directory, single node, median", "<= 300 ms", ms(m), m <= 300*time.Millisecond, "worst "+ms(slices.Max(times)))
 	return nil
 }
 
 // startFull takes the time of a start with 1,000 partitions and 1 GiB after a clean stop.
 func (b *bench) startFull(ctx context.Context) error {
-	cl, err := proctest.New(proctest.Config{Bin: b.bin, Dir: filepath.Join(b.dir, "full"), Nodes: 1, Args: []string{"-o", "write.caching=true"}})
+	cl, err := proctest.New(proctest.Config{Bin: b.Bin, Dir: filepath.Join(b.Dir, "full"), Nodes: 1, Args: []string{"-o", "write.caching=true"}})
 	if err != nil {
 		return err
 	}
@@ -183,14 +176,14 @@ func (b *bench) startFull(ctx context.Context) error {
 		}
 		times = append(times, time.Since(start))
 	}
-	m := median(times)
+	m := rig.Median(times)
 	b.add("ready with 1,000 partitions and 1 GiB after a clean stop, median", "<= 1 s", ms(m), m <= time.Second, "worst "+ms(slices.Max(times)))
 	return nil
 }
 
 // memory reads the resident size of three idle nodes.
 func (b *bench) memory(ctx context.Context) error {
-	cl, err := proctest.New(proctest.Config{Bin: b.bin, Dir: filepath.Join(b.dir, "idle"), Nodes: 3})
+	cl, err := proctest.New(proctest.Config{Bin: b.Bin, Dir: filepath.Join(b.Dir, "idle"), Nodes: 3})
 	if err != nil {
 		return err
 	}
@@ -223,52 +216,27 @@ func (b *bench) memory(ctx context.Context) error {
 	return nil
 }
 
-// loadResult is what of load's output is used.
-type loadResult struct {
-	CPUPerGB float64 `json:"broker_cpu_s_per_gb"`
-	Error    string  `json:"error"`
-}
-
 // produce compares the CPU a GB of raw 16 KiB produce, acks=1, write.caching=true,
-// with the floor broker's, in interleaved rounds.
-//
-// Both begin each round with an empty topic, and both give the files of the last
-// one back at once: page cache that grows into memory which the machine has not
-// recycled costs a second CPU-s a GB here, and would be charged to whoever deletes late.
+// with the floor broker's, in interleaved rounds. Both begin each round with an empty topic.
 func (b *bench) produce(ctx context.Context) error {
-	cl, err := proctest.New(proctest.Config{
-		Bin: b.bin, Dir: filepath.Join(b.dir, "produce"), Nodes: 1,
-		Args: []string{"-o", "write.caching=true", "-o", "log.segment.delete.delay.ms=0"},
-	})
+	chronik, err := b.Chronik(ctx, "write.caching=true")
 	if err != nil {
 		return err
 	}
-	defer cl.Kill()
-	if err := cl.Start(); err != nil {
-		return err
-	}
-	if err := cl.WaitReady(ctx); err != nil {
-		return err
-	}
-	floor, floorAddr, err := b.startFloor(ctx)
+	defer chronik.Stop()
+	floor, err := b.Floor(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		_ = floor.Process.Kill()
-		_ = floor.Wait()
-	}()
-	type broker struct {
-		addr string
-		pid  int
-	}
-	brokers := []broker{{cl.Nodes[0].Addr(), cl.Nodes[0].Pid()}, {floorAddr, floor.Process.Pid}}
+	defer floor.Stop()
+	brokers := []*rig.Broker{chronik, floor}
 	cpu := make([][]float64, 2)
 	var ratios []float64
 	for round := range b.rounds + 1 {
 		var now [2]float64
 		for _, i := range rand.Perm(2) {
-			r, err := b.load(ctx, brokers[i].addr, brokers[i].pid)
+			r, err := b.Load(ctx, brokers[i], "-engine", "raw", "-topic", "produce", "-partitions", "4", "-producers", "4", "-recreate",
+				"-acks", "1", "-size", "1024", "-batch-bytes", "16384", "-count", "1000000")
 			if err != nil {
 				return err
 			}
@@ -280,49 +248,8 @@ func (b *bench) produce(ctx context.Context) error {
 		cpu[0], cpu[1] = append(cpu[0], now[0]), append(cpu[1], now[1])
 		ratios = append(ratios, now[0]/now[1])
 	}
-	m := median(ratios)
+	m := rig.Median(ratios)
 	b.add("raw 16 KiB produce, acks=1, write.caching=true: CPU a GB / floor's", "<= 1.5", fmt.Sprintf("%.2f", m), m <= 1.5,
-		fmt.Sprintf("CPU-s/GB %.2f, floor %.2f, minima %.2f", median(cpu[0]), median(cpu[1]), slices.Min(cpu[0])/slices.Min(cpu[1])))
+		fmt.Sprintf("CPU-s/GB %.2f, floor %.2f, minima %.2f", rig.Median(cpu[0]), rig.Median(cpu[1]), slices.Min(cpu[0])/slices.Min(cpu[1])))
 	return nil
-}
-
-func (b *bench) startFloor(ctx context.Context) (*exec.Cmd, string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, "", err
-	}
-	addr := l.Addr().String()
-	l.Close()
-	cmd := exec.Command(filepath.Join(b.tools, "floor"), "-addr", addr, "-dir", filepath.Join(b.dir, "floor"))
-	if err := cmd.Start(); err != nil {
-		return nil, "", err
-	}
-	for {
-		c, err := net.Dial("tcp", addr)
-		if err == nil {
-			c.Close()
-			return cmd, addr, nil
-		}
-		if ctx.Err() != nil {
-			_ = cmd.Process.Kill()
-			return nil, "", ctx.Err()
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
-func (b *bench) load(ctx context.Context, addr string, pid int) (loadResult, error) {
-	var r loadResult
-	out, err := exec.CommandContext(ctx, filepath.Join(b.tools, "load"), "-bootstrap", addr, "-pid", strconv.Itoa(pid), "-engine", "raw",
-		"-topic", "produce", "-partitions", "4", "-producers", "4", "-recreate", "-acks", "1", "-size", "1024", "-batch-bytes", "16384", "-count", "1000000").CombinedOutput()
-	if err != nil {
-		return r, fmt.Errorf("load: %w\n%s", err, out)
-	}
-	if i := strings.IndexByte(string(out), '{'); i >= 0 {
-		err = json.Unmarshal(out[i:], &r)
-	}
-	if err == nil && (r.Error != "" || r.CPUPerGB == 0) {
-		err = fmt.Errorf("load: %s", out)
-	}
-	return r, err
 }
