@@ -25,6 +25,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -114,6 +115,7 @@ type Broker struct {
 	sessions    fetchSessions
 	producerIDs producerIDs
 	decodes     budget
+	opens       budget // of batches, at once
 
 	seldom struct{ transactional, producerID, autoCreate seldom } // what clients can have logged at will
 }
@@ -126,7 +128,7 @@ func New(o Options) (*Broker, error) {
 	if o.Settings.AloneTimeout <= 0 {
 		o.Settings.AloneTimeout = 30 * time.Second
 	}
-	b := &Broker{o: o, s: o.Settings, log: o.Logger, ctl: o.Controller, decodes: budget{limit: decodeBudget}}
+	b := &Broker{o: o, s: o.Settings, log: o.Logger, ctl: o.Controller, decodes: budget{limit: decodeBudget}, opens: budget{limit: runtime.GOMAXPROCS(0)}}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.sessions = fetchSessions{b: b, slots: o.Settings.FetchSessions, byID: map[int32]*fetchSet{}}
 	b.producerIDs.asking = make(chan struct{}, 1)

@@ -2,11 +2,9 @@ package broker
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/chronik-stream/chronik/internal/config"
 	"github.com/chronik-stream/chronik/internal/replica"
 )
 
@@ -61,13 +59,8 @@ func (b *Broker) deletable(topic string, index int32) (*replica.Partition, error
 	if err == nil {
 		err = p.Leading(-1)
 	}
-	if err == nil && compactOnly(p.Config()) {
+	if err == nil && p.Config().Compacted() && !p.Config().Deleting() {
 		err = errCompactOnly
 	}
 	return p, err
-}
-
-// compactOnly tells whether records of the topic are removed by compaction alone.
-func compactOnly(t *config.Topic) bool {
-	return slices.Contains(t.CleanupPolicy, "compact") && !slices.Contains(t.CleanupPolicy, "delete")
 }

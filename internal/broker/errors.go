@@ -125,6 +125,7 @@ var codes = []struct {
 	{errAcks, codeInvalidRequiredAcks},
 	{errInternal, codeInvalidTopic},
 	{errCompactOnly, codePolicyViolation},
+	{errZstdTopic, codeUnsupportedCompressionType},
 	{storage.ErrOutOfRange, codeOffsetOutOfRange},
 	{storage.ErrOutOfOrderSequence, codeOutOfOrderSequence},
 	{storage.ErrDuplicateSequence, codeDuplicateSequence},
@@ -142,6 +143,7 @@ var codes = []struct {
 	{record.ErrUnsupportedCodec, codeUnsupportedCompressionType},
 	{record.ErrInvalidRecord, codeInvalidRecord},
 	{record.ErrInvalidTimestamp, codeInvalidTimestamp},
+	{record.ErrLimit, codeMessageTooLarge}, // a producer that can splits the batch
 	{context.DeadlineExceeded, codeRequestTimedOut},
 	{context.Canceled, codeRequestTimedOut},
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/listener"
@@ -114,6 +115,11 @@ func (s *session) fetchOpening(q *wire.Fetch) bool {
 	return false
 }
 
+// minZstdFetch is the first version whose clients are sure to read zstd (KIP-110).
+const minZstdFetch = 10
+
+var errZstdTopic = errors.New("the topic has compression.type=zstd, which needs Fetch version 10 or newer: the client is too old for it")
+
 // read fills result and records and returns the bytes of the records. What an earlier read has
 // left is released.
 func (f *fetchPart) read(b *Broker, fc *fetchCall, maxBytes int, minOne bool) int {
@@ -132,6 +138,10 @@ func (f *fetchPart) read(b *Broker, fc *fetchCall, maxBytes int, minOne bool) in
 		f.records = r.Records
 		f.result.HighWatermark, f.result.LastStable, f.result.LogStart = r.HighWatermark, r.HighWatermark, r.LogStart
 		f.result.DivergingEpoch, f.result.DivergingEnd = r.DivergingEpoch, r.DivergingEnd
+	}
+	if err == nil && fc.version < minZstdFetch && f.partition.Config().CompressionType == "zstd" {
+		f.release()
+		err = errZstdTopic
 	}
 	if err != nil {
 		f.refuse(b, fc, err)

@@ -41,6 +41,8 @@ const (
 	maxMessages = 100
 	// maxPending bounds the requests that are put off.
 	maxPending = 128
+	// maxRebuilt bounds the bytes of batches that wait in memory of their own: a small request can make many.
+	maxRebuilt = 4 << 20
 )
 
 const (
@@ -57,6 +59,7 @@ type producing struct {
 	g        int
 	round    replica.Round
 	bytes    int                // of the requests that are pending
+	rebuilt  int                // bytes of batches that are not in a request, but were made for the log
 	elapsed  time.Duration      // of the requests that are being answered
 	answered int                // of them, what can be counted together
 	out      int                // bytes of their responses
@@ -176,14 +179,18 @@ func (s *session) check(r *produceRequest, t *wire.ProduceTopic) {
 	for j := t.From; j < t.To; j++ {
 		part := &r.body.Partitions[j]
 		p, err := s.leading(r.body.Version >= 13, t, part.Index)
+		batch := record.Batch(part.Records)
 		if err == nil {
-			err = s.checkBatch(r, p, part.Records)
+			batch, err = s.checkBatch(r, p, batch)
 		}
 		if err != nil {
 			s.refuse(r, j, p, err)
 			continue
 		}
-		s.put(p, record.Batch(part.Records), place{s.producing.n - 1, j})
+		s.put(p, batch, place{s.producing.n - 1, j})
+		if s.producing.rebuilt > maxRebuilt {
+			s.appendGroups()
+		}
 	}
 }
 
@@ -193,30 +200,35 @@ var (
 	errInternal     = errors.New("the topic is the brokers' own: its records are written by its coordinators alone")
 )
 
-// checkBatch tells whether a batch may be appended to p by this request.
-func (s *session) checkBatch(r *produceRequest, p *replica.Partition, records []byte) error {
+// checkBatch tells whether a batch may be appended to p by this request, and returns what is
+// appended: the batch itself, unless the topic wants it compressed otherwise.
+func (s *session) checkBatch(r *produceRequest, p *replica.Partition, b record.Batch) (record.Batch, error) {
 	if isInternal(p.Topic) {
-		return errInternal
+		return nil, errInternal
 	}
 	if err := p.Leading(-1); err != nil {
-		return err
+		return nil, err
 	}
 	switch acks := r.body.Acks; {
 	case acks != acksNone && acks != acksLeader && acks != acksAll:
-		return errAcks
+		return nil, errAcks
 	case acks == acksAll && !p.InSync():
-		return replica.ErrNotEnoughReplicas
+		return nil, replica.ErrNotEnoughReplicas
 	case r.body.TransactionalID != nil:
-		return errTransactions
+		return nil, errTransactions
 	}
-	b := record.Batch(records)
-	if err := b.CheckProduced(s.limits(p.Config(), r.body.Version)); err != nil {
-		return err
+	t := p.Config()
+	l := s.limits(t, r.body.Version)
+	if err := b.CheckProduced(l); err != nil {
+		return nil, err
 	}
 	if b.IsTransactional() {
-		return errTransactions
+		return nil, errTransactions
 	}
-	return nil
+	if t.CompressionType == "producer" && !t.ChecksRecords() {
+		return b, nil
+	}
+	return s.checkRecords(t, l, b)
 }
 
 // limits are the topic's rules for batches, with the time now where they need it.
@@ -272,6 +284,7 @@ func (s *session) refuse(r *produceRequest, position int, p *replica.Partition, 
 	s.b.m.error(produceKey, res.Code)
 	if res.Code != codeNotLeaderOrFollower && len(r.results) <= maxMessages {
 		res.Message = err.Error()
+		res.Records = recordErrors(err)
 	}
 	if r.body.Acks == acksNone && r.refused == nil {
 		r.refused = err
@@ -299,10 +312,7 @@ func (s *session) settleProduce() {
 	if p.n == 0 {
 		return
 	}
-	for i := range p.groups[:p.g] {
-		s.appendGroup(&p.groups[i])
-	}
-	p.g = 0
+	s.appendGroups()
 	p.elapsed = time.Since(p.requests[0].start) // they came in one read
 	s.answerProduce(p.requests[:p.n])
 	s.b.m.arrived(produceKey, p.bytes)
@@ -316,6 +326,15 @@ func (s *session) settleProduce() {
 		}
 	}
 	p.n = 0
+}
+
+// appendGroups appends what has been gathered.
+func (s *session) appendGroups() {
+	p := &s.producing
+	for i := range p.groups[:p.g] {
+		s.appendGroup(&p.groups[i])
+	}
+	p.g, p.rebuilt = 0, 0
 }
 
 // appendGroup appends a group and writes the verdicts into the requests.

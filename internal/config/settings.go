@@ -53,6 +53,7 @@ type Settings struct {
 	FetchSessionCacheSlots   int32         // max.incremental.fetch.session.cache.slots
 	MinInsyncReplicas        int32         // min.insync.replicas; 0 when not set, see Topic.MinISR
 	WriteCaching             bool          // write.caching
+	ProduceValidation        string        // produce.validation
 	MessageMaxBytes          int32         // message.max.bytes
 	CompressionType          string        // compression.type
 	CompressionGzipLevel     int32         // compression.gzip.level
@@ -113,6 +114,7 @@ type Settings struct {
 type Topic struct {
 	CleanupPolicy            []string // cleanup.policy
 	WriteCaching             bool     // write.caching
+	ProduceValidation        string   // produce.validation: header, records
 	MinInsyncReplicas        int32    // min.insync.replicas; 0 when not set, see MinISR
 	MaxMessageBytes          int32    // max.message.bytes
 	SegmentBytes             int32    // segment.bytes
@@ -161,6 +163,9 @@ func (t *Topic) Deleting() bool { return slices.Contains(t.CleanupPolicy, "delet
 
 // LogAppendTime reports whether the broker stamps records at the append.
 func (t *Topic) LogAppendTime() bool { return t.TimestampType == "LogAppendTime" }
+
+// ChecksRecords reports whether every record of a produced batch is checked, not its header alone.
+func (t *Topic) ChecksRecords() bool { return t.ProduceValidation == "records" || t.Compacted() }
 
 // MinISR returns min.insync.replicas of a topic with the given replication factor: the value that
 // was set, else 2 where there are 3 replicas or more and 1 where there are fewer.

@@ -4,7 +4,6 @@ const (
 	noCompaction = "Compaction is not there yet: until then it is kept and shown, and changes nothing."
 	noTiering    = "Tiered storage is not there yet: it is kept and shown, and changes nothing."
 	noReplicas   = "Replication of partitions is not there yet: until then it is kept and shown, and changes nothing."
-	noRecompress = "Batches stay as their producers compressed them: it is kept and shown, and changes nothing."
 )
 
 // logProperties declare how partitions are kept on disk; most give topics their defaults.
@@ -19,6 +18,11 @@ func logProperties() []Property {
 			field: func(s *Settings) any { return &s.WriteCaching },
 		},
 		{
+			Name: "produce.validation", Type: String, Default: "header", Own: true, Limit: oneOf("header", "records"), Change: ClusterWide,
+			Doc:   "The default of topics' produce.validation: header checks the header, length and CRC of a produced batch, records every record in it too, as Kafka does.",
+			field: func(s *Settings) any { return &s.ProduceValidation },
+		},
+		{
 			Name: "min.insync.replicas", Type: Int, Unset: true, Kafka: "1", Limit: atLeast(1), Change: ClusterWide,
 			Doc:   "How many replicas must be in sync for a write with acks=all. Without it: 2 where a topic has 3 replicas or more, else 1.",
 			field: func(s *Settings) any { return &s.MinInsyncReplicas },
@@ -30,28 +34,27 @@ func logProperties() []Property {
 		},
 		{
 			Name: "max.decompressed.message.bytes", Type: Int, Default: "2147483639", Limit: atLeast(0), Change: ClusterWide,
-			NoEffect: "No batch is decompressed to more than 64 MiB: it is kept and shown, and changes nothing.",
-			Doc:      "The most bytes a record batch may have when it is decompressed.",
-			field:    func(s *Settings) any { return &s.MaxDecompressedBytes },
+			Doc:   "The most bytes the records of a batch may have when they are decompressed, where the broker does that: see produce.validation. It is 64 MiB at most.",
+			field: func(s *Settings) any { return &s.MaxDecompressedBytes },
 		},
 		{
-			Name: "compression.type", Type: String, Default: "producer", Change: ClusterWide, NoEffect: noRecompress,
+			Name: "compression.type", Type: String, Default: "producer", Change: ClusterWide,
 			Limit: oneOf("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"),
 			Doc:   "How batches are compressed in the log; producer: as they came.",
 			field: func(s *Settings) any { return &s.CompressionType },
 		},
 		{
-			Name: "compression.gzip.level", Type: Int, Default: "-1", Change: ClusterWide, NoEffect: noRecompress,
+			Name: "compression.gzip.level", Type: Int, Default: "-1", Change: ClusterWide,
 			Limit: checkedLevel(-1, 1, 9), Doc: "The level of gzip where compression.type is gzip.",
 			field: func(s *Settings) any { return &s.CompressionGzipLevel },
 		},
 		{
-			Name: "compression.lz4.level", Type: Int, Default: "9", Change: ClusterWide, NoEffect: noRecompress,
+			Name: "compression.lz4.level", Type: Int, Default: "9", Change: ClusterWide,
 			Limit: between(1, 17), Doc: "The level of lz4 where compression.type is lz4.",
 			field: func(s *Settings) any { return &s.CompressionLZ4Level },
 		},
 		{
-			Name: "compression.zstd.level", Type: Int, Default: "3", Change: ClusterWide, NoEffect: noRecompress,
+			Name: "compression.zstd.level", Type: Int, Default: "3", Change: ClusterWide,
 			Limit: between(-131072, 22), Doc: "The level of zstd where compression.type is zstd.",
 			field: func(s *Settings) any { return &s.CompressionZstdLevel },
 		},

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// topicProperties declare every topic configuration of Kafka 4.4, and write.caching.
+// topicProperties declare every topic configuration of Kafka 4.4, and Chronik's own: write.caching, produce.validation.
 //
 // house: long because it is a table.
 func topicProperties() []Property {
@@ -16,23 +16,23 @@ func topicProperties() []Property {
 			topic: func(t *Topic) any { return &t.CleanupPolicy }, from: func(s *Settings) any { return &s.LogCleanupPolicy },
 		},
 		{
-			Name: "compression.gzip.level", Type: Int, Limit: checkedLevel(-1, 1, 9), Synonyms: []string{"compression.gzip.level"}, NoEffect: noRecompress,
+			Name: "compression.gzip.level", Type: Int, Limit: checkedLevel(-1, 1, 9), Synonyms: []string{"compression.gzip.level"},
 			Doc:   "The level of gzip where compression.type is gzip.",
 			topic: func(t *Topic) any { return &t.CompressionGzipLevel }, from: func(s *Settings) any { return &s.CompressionGzipLevel },
 		},
 		{
-			Name: "compression.lz4.level", Type: Int, Limit: between(1, 17), Synonyms: []string{"compression.lz4.level"}, NoEffect: noRecompress,
+			Name: "compression.lz4.level", Type: Int, Limit: between(1, 17), Synonyms: []string{"compression.lz4.level"},
 			Doc:   "The level of lz4 where compression.type is lz4.",
 			topic: func(t *Topic) any { return &t.CompressionLZ4Level }, from: func(s *Settings) any { return &s.CompressionLZ4Level },
 		},
 		{
-			Name: "compression.type", Type: String, Synonyms: []string{"compression.type"}, NoEffect: noRecompress,
+			Name: "compression.type", Type: String, Synonyms: []string{"compression.type"},
 			Limit: oneOf("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"),
-			Doc:   "How batches are compressed in the log; producer: as they came.",
+			Doc:   "How batches are compressed in the log; producer: as they came. A batch that comes otherwise is opened and compressed anew, which costs more than all else that is done with it.",
 			topic: func(t *Topic) any { return &t.CompressionType }, from: func(s *Settings) any { return &s.CompressionType },
 		},
 		{
-			Name: "compression.zstd.level", Type: Int, Limit: between(-131072, 22), Synonyms: []string{"compression.zstd.level"}, NoEffect: noRecompress,
+			Name: "compression.zstd.level", Type: Int, Limit: between(-131072, 22), Synonyms: []string{"compression.zstd.level"},
 			Doc:   "The level of zstd where compression.type is zstd.",
 			topic: func(t *Topic) any { return &t.CompressionZstdLevel }, from: func(s *Settings) any { return &s.CompressionZstdLevel },
 		},
@@ -94,9 +94,8 @@ func topicProperties() []Property {
 		},
 		{
 			Name: "max.decompressed.message.bytes", Type: Int, Limit: atLeast(0), Synonyms: []string{"max.decompressed.message.bytes"},
-			NoEffect: "No batch is decompressed to more than 64 MiB: it is kept and shown, and changes nothing.",
-			Doc:      "The most bytes a record batch may have when it is decompressed.",
-			topic:    func(t *Topic) any { return &t.MaxDecompressedBytes }, from: func(s *Settings) any { return &s.MaxDecompressedBytes },
+			Doc:   "The most bytes the records of a batch may have when they are decompressed, where the broker does that: see produce.validation. It is 64 MiB at most.",
+			topic: func(t *Topic) any { return &t.MaxDecompressedBytes }, from: func(s *Settings) any { return &s.MaxDecompressedBytes },
 		},
 		{
 			Name: "max.message.bytes", Type: Int, Limit: atLeast(0), Synonyms: []string{"message.max.bytes"},
@@ -137,6 +136,13 @@ func topicProperties() []Property {
 			Name: "preallocate", Type: Boolean, Synonyms: []string{"log.preallocate"},
 			Doc:   "Whether the space of a segment is reserved when it is begun.",
 			topic: func(t *Topic) any { return &t.Preallocate }, from: func(s *Settings) any { return &s.LogPreallocate },
+		},
+		{
+			Name: "produce.validation", Type: String, Own: true, Limit: oneOf("header", "records"), Synonyms: []string{"produce.validation"},
+			Doc: "What is checked of a produced batch. header: its header, length and CRC; a producer that compresses wrongly is found out by the consumers. " +
+				"records: as in Kafka every record too, for which the batch is decompressed, which costs more than all else that is done with it. " +
+				"Batches that are opened anyway (compaction, compression.type) are always checked in full.",
+			topic: func(t *Topic) any { return &t.ProduceValidation }, from: func(s *Settings) any { return &s.ProduceValidation },
 		},
 		{
 			Name: "remote.copy.lag.bytes", Type: Long, Limit: atLeast(-1), Synonyms: []string{"log.remote.copy.lag.bytes"}, NoEffect: noTiering,

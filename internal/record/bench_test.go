@@ -90,3 +90,54 @@ func BenchmarkBuild(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkValidation is what it costs to check a batch by its header, to check each record, and to
+// compress it anew as zstd. docs/adr/0005 has the figures.
+func BenchmarkValidation(b *testing.B) {
+	for _, shape := range []struct{ records, size int }{{16, 1000}, {150, 85}, {1000, 1000}} {
+		values := halfRandom(shape.records * shape.size)
+		for _, codec := range codecs {
+			builder := record.NewBuilder()
+			builder.Codec = codec
+			for i := range shape.records {
+				builder.Add(int64(i), fmt.Appendf(nil, "key-%d", i), values[i*shape.size:][:shape.size])
+			}
+			batch, err := builder.Build()
+			if err != nil {
+				b.Fatal(err)
+			}
+			name := fmt.Sprintf("%dx%d/%s/", shape.records, shape.size, codec)
+			checked := func(b *testing.B) []byte {
+				p, err := batch.Open(2 << 20)
+				if err == nil {
+					_, err = batch.CheckRecords(p, record.Limits{}, false)
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				return p
+			}
+			b.Run(name+"header", func(b *testing.B) {
+				for b.Loop() {
+					if err := batch.CheckProduced(record.Limits{}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+			b.Run(name+"records", func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					checked(b)
+				}
+			})
+			b.Run(name+"recompress", func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := batch.Recompressed(checked(b), record.Zstd, record.DefaultLevel); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}

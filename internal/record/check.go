@@ -112,9 +112,8 @@ type Limits struct {
 
 // CheckProduced tells whether p, the records of one partition in a Produce
 // request, may be appended: exactly one batch of format v2, intact, not a control
-// batch, with as many records as offsets, within l. It does not open the batch:
-// what the records themselves hold is between producers and consumers, and Walk
-// is for those who must know.
+// batch, with as many records as offsets and no more than its bytes can hold, within l. It does not open the
+// batch: CheckRecords is for topics that want that.
 //
 // Base offset and leader epoch are the broker's to set; what stands there is not
 // looked at.
@@ -160,8 +159,8 @@ func (b Batch) checkClaims(l Limits) error {
 		return fmt.Errorf("%w: codec %d", ErrUnsupportedCodec, codec)
 	case codec == Zstd && l.NoZstd:
 		return fmt.Errorf("%w: zstd needs Produce version 7 or newer", ErrUnsupportedCodec)
-	case codec == None && int(count) > (len(b)-HeaderSize)/MinRecordSize:
-		return fmt.Errorf("%w: %d records cannot stand in %d bytes", ErrInvalidRecord, count, len(b)-HeaderSize)
+	case int(count) > codec.most(len(b)-HeaderSize)/MinRecordSize:
+		return fmt.Errorf("%w: %d records cannot stand in %d bytes of %s", ErrInvalidRecord, count, len(b)-HeaderSize, codec)
 	case attributes&logAppendTimeBit != 0:
 		return fmt.Errorf("%w: LogAppendTime is the broker's to set", ErrInvalidTimestamp)
 	}
@@ -172,6 +171,25 @@ func (b Batch) checkClaims(l Limits) error {
 		return b.checkTimestamps(l)
 	}
 	return nil
+}
+
+// most returns how many bytes of records n bytes of a codec can hold.
+func (c Codec) most(n int) int {
+	// How many times its own length the densest block holds.
+	const gzipExpansion, zstdExpansion = 1032, zstdBlock / 4
+	switch c {
+	case Gzip:
+		n *= gzipExpansion
+	case Snappy:
+		n *= snappyExpansion
+	case Lz4:
+		n *= lz4Expansion
+	case Zstd:
+		n *= zstdExpansion
+	case None:
+		return n
+	}
+	return min(n, MaxDecompressed)
 }
 
 // checkProducer tells whether producer id, epoch and sequence go together.

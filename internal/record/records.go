@@ -73,13 +73,24 @@ func (b Batch) Records(limit int) iter.Seq2[Record, error] {
 // nothing behind the last. It calls visit, unless nil, for each, and ends with the
 // first error. It decompresses and fails as Records does.
 func (b Batch) Walk(limit int, visit func(Record) error) error {
+	p, err := b.Open(limit)
+	if err != nil {
+		return err
+	}
+	return b.walk(p, visit)
+}
+
+// Open returns the records as they are encoded, decompressed if they are compressed. It fails as Records does.
+func (b Batch) Open(limit int) ([]byte, error) {
 	p := b.Payload()
 	if codec := b.Codec(); codec != None && len(p) > 0 { // compaction may leave a batch of nothing
-		var err error
-		if p, err = Decompress(codec, p, limit); err != nil {
-			return err
-		}
+		return Decompress(codec, p, limit)
 	}
+	return p, nil
+}
+
+// walk is Walk over what Open has returned.
+func (b Batch) walk(p []byte, visit func(Record) error) error {
 	last, rest := int32(-1), reader{p: p}
 	for i := range b.Count() {
 		r := rest.record()

@@ -104,14 +104,21 @@ func (p *Produce) Forget() {
 // ProduceResult is the answer for one partition.
 type ProduceResult struct {
 	Code          int16
-	BaseOffset    int64  // -1 with an error
-	LogAppendTime int64  // -1 unless the topic's timestamps are the broker's
-	LogStart      int64  // -1 with an error
-	Message       string // of the error; "" is null
+	BaseOffset    int64         // -1 with an error
+	LogAppendTime int64         // -1 unless the topic's timestamps are the broker's
+	LogStart      int64         // -1 with an error
+	Message       string        // of the error; "" is null
+	Records       []RecordError // the records that are why, if they are known
 	Leader        LeaderHint
 
 	// At is where AppendProduceResponse has put the result, for FailProduceResult.
 	At int
+}
+
+// RecordError is one record that made its batch be refused.
+type RecordError struct {
+	Index   int32 // in the batch
+	Message string
 }
 
 // AppendProduceResponse appends the body of the response to p; results are in the order of p.Partitions.
@@ -154,7 +161,14 @@ func appendProduceResult(dst []byte, version int16, index int32, r *ProduceResul
 		dst = appendInt64(dst, r.LogStart)
 	}
 	if version >= 8 {
-		dst = appendLen(dst, 0, flexible) // record errors
+		dst = appendLen(dst, len(r.Records), flexible)
+		for i := range r.Records {
+			dst = appendInt32(dst, r.Records[i].Index)
+			dst = appendNullable(dst, r.Records[i].Message, flexible)
+			if flexible {
+				dst = append(dst, 0)
+			}
+		}
 		dst = appendNullable(dst, r.Message, flexible)
 	}
 	if !flexible {
