@@ -19,6 +19,9 @@ import (
 
 const defaultBootstrap = "localhost:9092"
 
+// retryPause is how long after one try the next one comes.
+const retryPause = 50 * time.Millisecond
+
 // client is what a command that talks to a cluster needs: its flags, and the connection once it is open.
 type client struct {
 	g         *globals
@@ -112,7 +115,7 @@ func (c *client) open(seeds []string, opts []kgo.Opt) error {
 		kgo.DialTimeout(min(c.timeout, 5*time.Second)),
 		kgo.RetryTimeout(c.timeout),
 		kgo.RequestTimeoutOverhead(max(c.timeout, time.Second)),
-		kgo.MetadataMinAge(50 * time.Millisecond), // a command is short: it must see what it has just made
+		kgo.MetadataMinAge(retryPause), // a command is short: it must see what it has just made
 	}, opts...)
 	if v, ok := c.g.values["log.level"]; ok && strings.EqualFold(*v, "debug") {
 		all = append(all, kgo.WithLogger(kgo.BasicLogger(c.g.program.Err, kgo.LogLevelDebug, nil)))
@@ -221,6 +224,9 @@ func (c *client) explain(err error) error {
 var remedies = map[*kerr.Error]string{
 	kerr.CoordinatorNotAvailable:   "; the group's offsets live on a node that is not there: 'chronik-server cluster status' tells which",
 	kerr.CoordinatorLoadInProgress: "; the node that keeps the group's offsets has just started: try again",
+	kerr.KafkaStorageError:         "; the disk of the partition's leader fails or is full: its log and 'chronik-server cluster disk' tell more",
+	kerr.NotEnoughReplicas:         "; fewer replicas are in sync than the topic's min.insync.replicas: 'chronik-server topic describe' tells which",
+	kerr.MessageTooLarge:           "; the topic's max.message.bytes says what is allowed: 'chronik-server config get max.message.bytes --topic' shows it",
 	kerr.LeaderNotAvailable:        "; 'chronik-server cluster status' tells which node is missing",
 	kerr.NotController:             "; the cluster has no leader at the moment: 'chronik-server cluster status' tells more",
 }

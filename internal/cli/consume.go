@@ -25,12 +25,18 @@ type consuming struct {
 	topics     []string
 	group      string
 	offset     string
+	until      string
 	number     int64
 	partitions []int32
 	layout     string
+	separator  string
+	delimiter  string
+	null       string
+	encoding   string
 	follow     bool
 
 	from  offsetSpec
+	to    offsetSpec
 	begin map[string]map[int32]int64 // where each partition begins if nothing is committed
 	tail  *tail
 
@@ -48,28 +54,32 @@ func (g *globals) consume() *cobra.Command {
 		Short: "Read the records of topics",
 		Long: "Reads topics from the start to where they end now, and stops there; --follow waits for what comes after.\n" +
 			"With a group (-g) it reads on from what the group has committed, and commits what it has printed.\n\n" +
-			"A layout (-f) prints other forms than the value and a line feed: %t topic, %p partition, %o offset, %k key, %v value,\n" +
-			"%d timestamp, %h{%k=%v } headers, %e leader epoch, \\n \\t \\xNN characters; as in kgo.NewRecordFormatter.",
+			layoutHelp,
 		Example: "  chronik-server consume orders\n" +
 			"  chronik-server consume orders -g billing --follow\n" +
-			"  chronik-server consume orders --offset @-1h -f '%p %o %k %v\\n'\n" +
-			"  chronik-server consume orders --offset -10 --format json",
+			"  chronik-server consume orders --offset @-1h -f '%p %o %k=%s %h\\n'\n" +
+			"  chronik-server consume orders --offset @2026-01-02 --until @2026-01-03 -K '\\t'\n" +
+			"  chronik-server consume orders -p 0 --offset -10 --format json",
 		Args: someArgs(1, 0, "the name of a topic"),
 	}
 	c := g.clientFlags(cmd)
 	flags := cmd.Flags()
-	s.offset, s.layout = "start", `%v\n`
+	s.offset, s.layout, s.delimiter = "start", `%s\n`, `\n`
 	textVar(flags, &s.group, "group", "g", "group", "read as a member of this consumer group")
-	textVar(flags, &s.offset, "offset", "", "where", "where to begin: start, end, N, -N (the last N), @TIME (milliseconds, RFC 3339 or -1h)")
+	textVar(flags, &s.offset, "offset", "", "where", "where to begin: start, end, N, -N (the last N), @TIME (milliseconds, a date or -1h)")
+	textVar(flags, &s.until, "until", "", "where", "where to stop: before offset N, before what is not older than @TIME, or at end, which is the default")
 	flags.Int64VarP(&s.number, "number", "n", 0, "stop after that many records; 0: no limit")
-	flags.Int32SliceVarP(&s.partitions, "partitions", "p", nil, "read only these partitions, as `n,...`")
-	flags.Lookup("partitions").DefValue = ""
+	partitionsVar(flags, &s.partitions)
 	textVar(flags, &s.layout, "layout", "f", "form", "form of a record in the output")
+	textVar(flags, &s.separator, "key-separator", "K", "text", "print the key too, and this between it and the value")
+	textVar(flags, &s.delimiter, "delimiter", "D", "text", "print this after each record")
+	textVar(flags, &s.null, "null", "Z", "text", "print this for a key or a value that is null; without it nothing is printed")
+	choiceVar(flags, &s.encoding, "encoding", "", "how keys and values are printed", encodings...)
 	flags.BoolVar(&s.follow, "follow", false, "wait for new records instead of stopping at the end")
 	cmd.ValidArgsFunction = c.completeNames(listTopicNames)
 	cmd.RunE = func(cmd *cobra.Command, topics []string) error {
 		s.topics = topics
-		opts, err := s.options(c)
+		opts, err := s.options(cmd, c)
 		if err != nil {
 			return err
 		}
@@ -79,10 +89,20 @@ func (g *globals) consume() *cobra.Command {
 }
 
 // options checks the flags and turns them into options of the client.
-func (s *consuming) options(c *client) ([]kgo.Opt, error) {
+func (s *consuming) options(cmd *cobra.Command, c *client) ([]kgo.Opt, error) {
+	now := time.Now()
 	var err error
-	if s.from, err = parseWhere("--offset", s.offset, time.Now()); err != nil {
+	if s.from, err = parseWhere("--offset", s.offset, now); err != nil {
 		return nil, err
+	}
+	s.to = offsetSpec{kind: atEnd}
+	if s.until != "" {
+		if s.to, err = parseWhere("--until", s.until, now); err != nil {
+			return nil, err
+		}
+		if s.follow && s.to.kind != atOffset {
+			return nil, usagef("--follow waits for records that are not there yet, so it goes with --until N alone: leave out one of them")
+		}
 	}
 	if s.number < 0 {
 		return nil, usagef("--number %d: must be 0 or more", s.number)
@@ -92,9 +112,11 @@ func (s *consuming) options(c *client) ([]kgo.Opt, error) {
 		s.left = -1
 	}
 	s.out = bufio.NewWriterSize(c.g.program.Out, 64<<10)
-	if s.show, err = recordPrinter(s.out, c.format, s.layout); err != nil {
+	form, err := s.form(cmd)
+	if err != nil {
 		return nil, err
 	}
+	s.show = recordPrinter(s.out, c.format, form)
 	opts := []kgo.Opt{kgo.KeepControlRecords(), kgo.FetchMaxWait(500 * time.Millisecond)}
 	if s.group == "" {
 		return opts, nil
@@ -110,6 +132,37 @@ func (s *consuming) options(c *client) ([]kgo.Opt, error) {
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { s.tail.revoke(m) }),
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { s.tail.revoke(m) }),
 	), nil
+}
+
+// form makes what writes a record in --format table, and checks the flags that say how.
+func (s *consuming) form(cmd *cobra.Command) (appendRecord, error) {
+	given := cmd.Flags().Changed
+	sh := shape{encoding: s.encoding}
+	if given("null") {
+		sh.null = &s.null
+	}
+	if !given("key-separator") && !given("delimiter") {
+		form, err := parseLayout(s.layout, sh)
+		if err != nil {
+			return nil, usagef("--layout %s: %v", s.layout, err)
+		}
+		return form, nil
+	}
+	if given("layout") {
+		return nil, usagef("-f and -K or -D both describe the output: leave out one of them")
+	}
+	separator, err := unescape("-K", s.separator)
+	if err != nil {
+		return nil, err
+	}
+	delimiter, err := unescape("-D", s.delimiter)
+	if err != nil {
+		return nil, err
+	}
+	if !given("key-separator") {
+		return inOrder(sh.value, literal(delimiter)), nil
+	}
+	return inOrder(sh.key, literal(separator), sh.value, literal(delimiter)), nil
 }
 
 // adjust is called with the offsets a group has committed for what this member was given.
@@ -150,6 +203,9 @@ func (c *client) consumeAll(ctx context.Context, s *consuming) (err error) {
 			}
 		}()
 	}
+	if ends, err = c.bounds(lookup, s, ends); err != nil {
+		return err
+	}
 	s.tail = newTail(ends)
 	if s.group != "" {
 		c.kgo.AddConsumeTopics(s.topics...)
@@ -168,13 +224,40 @@ func (c *client) consumeAll(ctx context.Context, s *consuming) (err error) {
 	return c.poll(ctx, s)
 }
 
+// bounds returns where each partition is to be read to, which --until puts before its end, or with --follow behind it.
+func (c *client) bounds(ctx context.Context, s *consuming, ends kadm.ListedOffsets) (kadm.ListedOffsets, error) {
+	if s.until == "" {
+		return ends, nil
+	}
+	var timed kadm.ListedOffsets
+	if s.to.kind == atTime {
+		var err error
+		timed, err = c.adm.ListOffsetsAfterMilli(ctx, s.to.n, s.topics...)
+		if err = c.partly(err, "look up the time"); err != nil {
+			return nil, err
+		}
+	}
+	for topic, partitions := range ends {
+		for p, end := range partitions {
+			at, _ := timed.Lookup(topic, p)
+			to := s.to.resolve(0, end.Offset, at.Offset)
+			if s.follow {
+				to = s.to.n
+			}
+			end.Offset = to
+			partitions[p] = end
+		}
+	}
+	return ends, nil
+}
+
 // poll prints what arrives, and commits it for a group.
 func (c *client) poll(ctx context.Context, s *consuming) error {
 	if s.group != "" {
 		defer c.kgo.LeaveGroup()
 	}
 	began := time.Now()
-	for s.left != 0 && (s.follow || !s.tail.reached()) {
+	for s.left != 0 && (s.follow && s.until == "" || !s.tail.reached()) {
 		wait, cancel := context.WithTimeout(ctx, time.Second)
 		fetches := c.kgo.PollFetches(wait)
 		cancel()
@@ -212,8 +295,8 @@ func (s *consuming) showAll(fetches kgo.Fetches) (map[string]map[int32]kgo.Epoch
 	shown := map[string]map[int32]kgo.EpochOffset{}
 	for iter := fetches.RecordIter(); !iter.Done() && s.left != 0; {
 		r := iter.Next()
-		if past := s.tail.read(r.Topic, r.Partition, r.Offset); past && !s.follow {
-			continue // it came after the command had begun
+		if past := s.tail.read(r.Topic, r.Partition, r.Offset); past && (!s.follow || s.until != "") {
+			continue // it came after the command had begun, or lies behind --until
 		}
 		if !r.Attrs.IsControl() {
 			if err := s.show(r); err != nil {
@@ -372,36 +455,32 @@ func (c *client) startOffsets(ctx context.Context, s *consuming, topics kadm.Top
 	return begin, nil
 }
 
-// recordPrinter returns what writes one record in the asked form.
-func recordPrinter(w io.Writer, format, layout string) (func(r *kgo.Record) error, error) {
+// recordPrinter returns what writes one record in the asked format; form is that of table.
+func recordPrinter(w io.Writer, format string, form appendRecord) func(r *kgo.Record) error {
 	switch format {
 	case "json":
 		e := json.NewEncoder(w) // one line a record, so that a stream can be read as it comes
 		e.SetEscapeHTML(false)
-		return func(r *kgo.Record) error { return e.Encode(jsonRecord(r)) }, nil
+		return func(r *kgo.Record) error { return e.Encode(jsonRecord(r)) }
 	case "yaml":
 		return func(r *kgo.Record) error {
 			if _, err := io.WriteString(w, "---\n"); err != nil {
 				return err
 			}
 			return writeYAML(w, jsonRecord(r))
-		}, nil
+		}
 	case "name":
 		return func(r *kgo.Record) error {
 			_, err := fmt.Fprintf(w, "%s-%d@%d\n", r.Topic, r.Partition, r.Offset)
 			return err
-		}, nil
-	}
-	f, err := kgo.NewRecordFormatter(layout)
-	if err != nil {
-		return nil, usagef("--layout %s: %v", layout, err)
+		}
 	}
 	var b []byte
 	return func(r *kgo.Record) error {
-		b = f.AppendRecord(b[:0], r)
+		b = form(b[:0], r)
 		_, err := w.Write(b)
 		return err
-	}, nil
+	}
 }
 
 // recordJSON is a record as JSON: bytes as text where they are UTF-8, else as base64 under another name.

@@ -5,23 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/term"
 )
 
 // producing is what the flags of produce say.
 type producing struct {
+	recordInput
 	key       string
 	hasKey    bool
-	separator string
-	layout    string
+	null      string
+	tombstone bool
+	inputs    []string
 	headers   []string
 	partition int32
 	codec     string
@@ -32,21 +33,31 @@ func (g *globals) produce() *cobra.Command {
 	var p producing
 	cmd := &cobra.Command{
 		Use:   "produce TOPIC [VALUE...]",
-		Short: "Write records to a topic: the arguments, or the lines of standard input",
-		Long: "Writes records to a topic: one for each argument after the topic, or, without any, one for each line of standard input.\n" +
+		Short: "Write records to a topic: the arguments, or the lines of files or of standard input",
+		Long: "Writes records to a topic: one for each argument after the topic, or, without any, one for each line of the inputs.\n" +
 			"It ends when the cluster has acknowledged all of them, and says where they are.\n\n" +
-			"A layout (-f) reads other forms than lines: %k key, %v value, %t topic, %p partition, %d timestamp, %h{%k=%v } headers,\n" +
+			"A layout (-f) reads other forms than lines: %k key, %s value, %t topic, %p partition, %d timestamp, %h{%k=%v } headers,\n" +
 			"%K and %V the lengths of key and value, \\n \\t \\xNN characters; as in kgo.NewRecordReader.",
 		Example: "  chronik-server produce orders hello world\n" +
 			"  printf 'k1:one\\nk2:two\\n' | chronik-server produce orders -K :\n" +
-			"  chronik-server produce orders -z zstd < lines.txt",
+			"  chronik-server produce orders -z zstd --input lines.txt\n" +
+			"  chronik-server produce orders -k k1 --tombstone\n" +
+			"  chronik-server consume orders --format json | chronik-server produce copy --json",
 		Args: someArgs(1, 0, "the name of a topic"),
 	}
 	c := g.clientFlags(cmd)
 	flags := cmd.Flags()
 	textVar(flags, &p.key, "key", "k", "key", "key of all records")
-	textVar(flags, &p.separator, "key-separator", "K", "text", "what stands between key and value in a line")
-	textVar(flags, &p.layout, "layout", "f", "form", `form of standard input, as "%k %v\n"`)
+	p.delimiter = `\n`
+	textVar(flags, &p.separator, "key-separator", "K", "text", "what stands between key and value in a line; one without it has no key")
+	textVar(flags, &p.delimiter, "delimiter", "D", "text", "what ends a record in the input")
+	textVar(flags, &p.layout, "layout", "f", "form", `form of the input, as "%k %s\n"`)
+	flags.BoolVar(&p.json, "json", false, "the input is JSON, as consume --format json prints it")
+	flags.BoolVar(&p.whole, "whole", false, "each input is one record")
+	flags.StringArrayVarP(&p.inputs, "input", "i", nil, "read this `file`, - is standard input; may be given again")
+	textVar(flags, &p.null, "null", "Z", "text", "a key or value that is exactly this text is null; -Z '' makes empty ones null")
+	flags.BoolVar(&p.tombstone, "tombstone", false, "write one record without a value, which deletes the key in a compacted topic")
+	choiceVar(flags, &p.encoding, "encoding", "", "how keys and values are written in the input", encodings...)
 	flags.StringArrayVarP(&p.headers, "header", "H", nil, "header of all records, as `key=value`; may be given again")
 	flags.Int32VarP(&p.partition, "partition", "p", -1, "`number` of the partition of all records; -1: by key, or spread")
 	choiceVar(flags, &p.codec, "compression", "z", "compression of the records", "none", "gzip", "snappy", "lz4", "zstd")
@@ -54,8 +65,10 @@ func (g *globals) produce() *cobra.Command {
 	cmd.ValidArgsFunction = c.completeNames(listTopicNames)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p.hasKey = cmd.Flags().Changed("key")
+		if cmd.Flags().Changed("null") {
+			p.shape.null = &p.null
+		}
 		opts, err := p.options()
-		opts = append(opts, kgo.RecordDeliveryTimeout(c.timeout))
 		if err != nil {
 			return err
 		}
@@ -63,7 +76,7 @@ func (g *globals) produce() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		next, err := p.reader(g.program, args[1:])
+		next, err := p.source(cmd, g.program, args[1:])
 		if err != nil {
 			return err
 		}
@@ -79,9 +92,20 @@ func (g *globals) produce() *cobra.Command {
 				}
 				return r, err
 			})
-		}, opts...)
+		}, append(opts, untilGivenUp(c.timeout)...)...)
 	}
 	return cmd
+}
+
+// untilGivenUp bounds how long a record is tried. The client library keeps the broker's reason to itself where
+// time ends the tries, and tells it where their number does. So it is their number that ends them: one try in
+// retryPause, which is what the library waits for new metadata as well, and time only where nobody answers.
+func untilGivenUp(timeout time.Duration) []kgo.Opt {
+	return []kgo.Opt{
+		kgo.RecordRetries(max(1, int(timeout/retryPause))),
+		kgo.RetryBackoffFn(func(int) time.Duration { return retryPause }),
+		kgo.RecordDeliveryTimeout(max(time.Second, timeout*5/4)), // the library allows no less than a second
+	}
 }
 
 // options turns flags into those of the client, or says which is wrong.
@@ -118,39 +142,56 @@ func (p *producing) recordHeaders() ([]kgo.RecordHeader, error) {
 	return headers, nil
 }
 
-// reader returns what yields one record after the other, and io.EOF after the last.
-func (p *producing) reader(program *Program, values []string) (func() (*kgo.Record, error), error) {
-	if len(values) > 0 {
-		if p.layout != "" || p.separator != "" {
-			return nil, usagef("-f and -K describe standard input, but values are given as arguments: leave out one of them")
+// source returns what yields one record after the other: of the arguments, or of the inputs.
+func (p *producing) source(cmd *cobra.Command, program *Program, values []string) (nextRecord, error) {
+	var forms []string // at most one of these
+	for _, name := range []string{"layout", "json", "whole", "tombstone"} {
+		if cmd.Flags().Changed(name) {
+			forms = append(forms, "--"+name)
 		}
-		return func() (*kgo.Record, error) {
-			if len(values) == 0 {
-				return nil, io.EOF
-			}
-			r := kgo.StringRecord(values[0])
-			values = values[1:]
-			return r, nil
-		}, nil
 	}
-	layout := "%v\n"
+	lines := cmd.Flags().Changed("key-separator") || cmd.Flags().Changed("delimiter")
+	encoded := cmd.Flags().Changed("null") || cmd.Flags().Changed("encoding")
 	switch {
-	case p.layout != "" && p.separator != "":
-		return nil, usagef("-f and -K both describe standard input: give one of them")
-	case p.layout != "":
-		layout = p.layout
-	case p.separator != "":
-		layout = "%k" + strings.NewReplacer("%", "%%", `\`, `\\`, "{", "%{", "}", "%}").Replace(p.separator) + "%v\n"
+	case len(forms) > 1:
+		return nil, usagef("%s exclude each other: give one of them", strings.Join(forms, " and "))
+	case len(forms) == 1 && lines:
+		return nil, usagef("-K and -D describe lines, and %s is another form of the input: leave out one of them", forms[0])
+	case (p.layout != "" || p.json) && encoded:
+		return nil, usagef("%s has its own forms of null and bytes: leave out -Z and --encoding", forms[0])
+	case len(values) > 0 && (len(forms) > 0 || lines || len(p.inputs) > 0):
+		return nil, usagef("values are given as arguments, and flags that describe another input: leave out one of them")
+	case p.tombstone && !p.hasKey:
+		return nil, usagef("--tombstone needs the key it deletes: give -k")
+	case p.tombstone && len(p.inputs) > 0:
+		return nil, usagef("--tombstone writes one record without a value, and --input names values: leave out one of them")
+	case p.tombstone:
+		return each(1, func(int) (*kgo.Record, error) { return &kgo.Record{}, nil }), nil
+	case len(values) > 0:
+		return each(len(values), func(n int) (*kgo.Record, error) { return p.record(nil, []byte(values[n])) }), nil
 	}
-	in := program.In
-	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		fmt.Fprintln(program.Err, "type a record a line; Ctrl-D ends")
+	var err error
+	if p.separator, err = unescape("-K", p.separator); err != nil {
+		return nil, err
 	}
-	reader, err := kgo.NewRecordReader(&lastLine{in: in}, layout)
-	if err != nil {
-		return nil, usagef("--layout %s: %v", layout, err)
+	if p.delimiter, err = unescape("-D", p.delimiter); err != nil {
+		return nil, err
 	}
-	return reader.ReadRecord, nil
+	if p.delimiter == "" {
+		return nil, usagef("-D: is empty: give what ends a record, or --whole for an input that is one record")
+	}
+	return p.readInputs(program, p.inputs)
+}
+
+// each yields n records.
+func each(n int, record func(int) (*kgo.Record, error)) nextRecord {
+	at := -1
+	return func() (*kgo.Record, error) {
+		if at++; at >= n {
+			return nil, io.EOF
+		}
+		return record(at)
+	}
 }
 
 // lastLine ends its input with a line feed where the last line has none.
@@ -236,7 +277,7 @@ func (c *client) produceAll(ctx context.Context, topic string, next func() (*kgo
 		done.Partitions = append(done.Partitions, *p)
 	}
 	slices.SortFunc(done.Partitions, func(a, b produced) int { return int(a.Partition - b.Partition) })
-	if done.Records > 0 || failed == nil {
+	if done.Records > 0 || failed == nil && inputErr == nil {
 		if err := c.print(done.result()); err != nil {
 			return err
 		}
@@ -247,11 +288,29 @@ func (c *client) produceAll(ctx context.Context, topic string, next func() (*kgo
 	case errors.Is(failed, kerr.UnknownTopicOrPartition):
 		return notFoundf("there is no topic %q, and the cluster makes none by itself: 'chronik-server topic create %s' does", topic, topic)
 	case errors.Is(failed, kgo.ErrRecordTimeout):
-		return fmt.Errorf("cannot write to %s: no acknowledgement within %v; 'chronik-server cluster status' tells whether a node is missing", topic, c.timeout)
+		return fmt.Errorf("cannot write to %s: no acknowledgement within %v%s; 'chronik-server cluster status' tells whether a node is missing", topic, c.timeout, lastWord(failed))
 	case failed != nil:
-		return fmt.Errorf("cannot write to %s: %s", topic, kafkaError(failed, ""))
+		return writeError(topic, failed)
 	}
 	return inputErr
+}
+
+// lastWord is what the broker said to the last try, where the client library tells it.
+func lastWord(err error) string {
+	var ke *kerr.Error
+	if !errors.As(err, &ke) {
+		return ""
+	}
+	return ", at last " + kafkaError(ke, "")
+}
+
+// writeError words why records were not taken, with what to do about it.
+func writeError(topic string, err error) error {
+	var ke *kerr.Error
+	if errors.As(err, &ke) {
+		return fmt.Errorf("cannot write to %s: %s%s", topic, kafkaError(err, ""), remedies[ke])
+	}
+	return fmt.Errorf("cannot write to %s: %w", topic, err)
 }
 
 // feed hands records to the client until there is no more, or ctx ends. Reading is left to a goroutine,
@@ -282,7 +341,7 @@ func (c *client) feed(ctx context.Context, next func() (*kgo.Record, error), ack
 				return nil
 			}
 			if in.err != nil {
-				return fmt.Errorf("cannot read a record from standard input: %w", in.err)
+				return fmt.Errorf("cannot read a record: %w", in.err)
 			}
 			c.kgo.Produce(ctx, in.record, acked)
 		case <-ctx.Done():
