@@ -94,7 +94,7 @@ func testProduce(t *testing.T, cl *proctest.Cluster, f family, c client) {
 	if err := c.createTopic(ctx, topic, 3); err != nil {
 		t.Fatalf("create topic: %v", err)
 	}
-	awaitLeaders(ctx, t, cl, topic)
+	awaitLeaders(ctx, t, cl.Bootstrap(), topic)
 	var want []string
 	for _, o := range options {
 		recs := records(o.String(), 50)
@@ -114,9 +114,9 @@ func testProduce(t *testing.T, cl *proctest.Cluster, f family, c client) {
 
 // awaitLeaders waits until the leader of every partition answers for it. With acks=0 nobody
 // tells a client that the leader does not know a new topic yet: the records are gone.
-func awaitLeaders(ctx context.Context, t *testing.T, cl *proctest.Cluster, topic string) {
+func awaitLeaders(ctx context.Context, t *testing.T, bootstrap []string, topic string) {
 	t.Helper()
-	k, err := kgo.NewClient(kgo.SeedBrokers(cl.Bootstrap()...))
+	k, err := kgo.NewClient(kgo.SeedBrokers(bootstrap...))
 	if err != nil {
 		t.Fatal(err)
 	}
