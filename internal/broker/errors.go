@@ -103,6 +103,7 @@ var codes = []struct {
 	{group.ErrRebalanceInProgress, codeRebalanceInProgress},
 	{group.ErrInvalidSessionTimeout, codeInvalidSessionTimeout},
 	{group.ErrGroupFull, codeGroupMaxSizeReached},
+	{group.ErrNoRoom, codeCoordinatorNotAvailable}, // clients look for the coordinator again, and try again
 	{group.ErrMetadataTooLarge, codeOffsetMetadataTooLarge},
 	{group.ErrGroupTooLarge, codeUnknownServerError},
 	{group.ErrNonEmptyGroup, codeNonEmptyGroup},

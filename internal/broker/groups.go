@@ -48,6 +48,13 @@ type GroupSettings struct {
 // maxGroupRecord is the largest record of a group, and the most that one commit may write.
 const maxGroupRecord = 8 << 20
 
+// What clients can make a broker hold for members, however many groups they make them of.
+const (
+	maxGroupMembers   = 10_000 // of one group, whatever group.max.size says
+	maxPendingMembers = 10_000 // of all groups
+	maxMemberBytes    = 256 << 20
+)
+
 // Groups is the group coordinator of this broker: it owns the shards of the
 // partitions of __consumer_offsets that this broker leads, follows that leadership through the
 // metadata image, and hands requests to the shard of their group. It implements
@@ -67,9 +74,12 @@ func NewGroups(o GroupsOptions) *Groups {
 	g.img.Store(metadata.Empty())
 	machine := group.Options{
 		MinSessionTimeout: o.Settings.MinSessionTimeout, MaxSessionTimeout: o.Settings.MaxSessionTimeout,
-		InitialRebalanceDelay: o.Settings.InitialRebalanceDelay, MaxSize: int(o.Settings.MaxSize),
-		MaxMetadata: int(o.Settings.MaxOffsetMetadata),
-		Retention:   o.Settings.OffsetsRetention, RetentionCheck: o.Settings.OffsetsRetentionCheck,
+		InitialRebalanceDelay: o.Settings.InitialRebalanceDelay, MaxSize: min(int(o.Settings.MaxSize), maxGroupMembers),
+		MaxMetadata: int(o.Settings.MaxOffsetMetadata), Account: group.NewAccount(maxPendingMembers, maxMemberBytes, o.Registerer),
+		// OnImage is called before anybody else gets the image, and an image that makes this broker a leader is newer than those of the
+		// leaders before. So commits were checked against this image or an older one: a topic that is not in it was deleted.
+		Deleted:   func(id [16]byte) bool { return g.img.Load().TopicByID(id) == nil },
+		Retention: o.Settings.OffsetsRetention, RetentionCheck: o.Settings.OffsetsRetentionCheck,
 		MaxRecordBytes: maxGroupRecord, NewID: newMemberID, Logger: o.Logger, Metrics: group.NewMetrics(o.Registerer),
 	}
 	g.runtime = shards.New(shards.Options[*group.Machine]{

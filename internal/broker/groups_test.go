@@ -443,6 +443,10 @@ func TestOffsetsOfADeletedTopic(t *testing.T) {
 		b.topic("x", 2)
 		c = b.dial()
 		wantEqual(t, "offset", fetched(), -1)
+		wantEqual(t, "groups", len(do[*kmsg.ListGroupsResponse](c, kmsg.NewPtrListGroupsRequest(), 5).Groups), 1)
+		time.Sleep(b.group.OffsetsRetentionCheck + time.Second)
+		c = b.dial() // the other has been idle for too long
+		wantEqual(t, "groups after the next look for expired offsets", len(do[*kmsg.ListGroupsResponse](c, kmsg.NewPtrListGroupsRequest(), 5).Groups), 0)
 	})
 }
 

@@ -33,9 +33,9 @@ func (m *Machine) delete(id string, res *coordinator.Result) error {
 		return ErrDeletionUnfinished
 	}
 	for member := range g.pendingJoin {
+		g.unpend(member)
 		res.Timers = append(res.Timers, coordinator.Timer{ID: timerID{sessionTimer, id, member}, After: -1})
 	}
-	clear(g.pendingJoin)
 	m.o.Logger.Info("the group is deleted", "group", id, "offsets", len(g.offsets))
 	m.dropIfUnused(g) // nothing of it was in the log
 	return nil

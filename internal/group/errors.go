@@ -24,6 +24,8 @@ var (
 	ErrInvalidSessionTimeout = errors.New("the session timeout lies outside the limits of the broker")
 	// ErrGroupFull says that the group has group.max.size members already.
 	ErrGroupFull = errors.New("the group has as many members as the broker allows")
+	// ErrNoRoom says that the broker holds as much for the members of all groups as it may: the member may try again later.
+	ErrNoRoom = errors.New("the coordinator holds as many first-time members, or as much of its members' metadata, as it may: try again later")
 	// ErrMetadataTooLarge says that the metadata of a committed offset exceeds offset.metadata.max.bytes.
 	ErrMetadataTooLarge = errors.New("the metadata of the committed offset is too large")
 	// ErrGroupTooLarge says that the group's members do not fit into one record.

@@ -14,6 +14,7 @@ import (
 // alone; all else is beside the log.
 type group struct {
 	id      string
+	account *Account
 	saved   []byte // value of the group's last record; nil: it has none
 	offsets map[TopicPartition]Committed
 	loaded  Metadata // saved, read; between Apply and Loaded only
@@ -32,7 +33,7 @@ type group struct {
 	supported map[string]int
 	// awaiting counts the members whose JoinGroup waits.
 	awaiting int
-	// pendingJoin holds ids that were given out and not come back with.
+	// pendingJoin holds ids that were given out and not come back with; see pend and unpend.
 	pendingJoin map[string]struct{}
 	// pendingSync holds the members that have not sent SyncGroup in this generation.
 	pendingSync map[string]struct{}
@@ -62,9 +63,9 @@ type member struct {
 	deadline, armed time.Time
 }
 
-func newGroup(id string) *group {
+func newGroup(id string, account *Account) *group {
 	return &group{
-		id: id, stateMillis: -1,
+		id: id, account: account, stateMillis: -1,
 		members: map[string]*member{}, static: map[string]string{}, supported: map[string]int{},
 		pendingJoin: map[string]struct{}{}, pendingSync: map[string]struct{}{},
 	}
@@ -87,14 +88,13 @@ func (g *group) add(mb *member) {
 	g.members[mb.id] = mb
 	g.order = append(g.order, mb)
 	g.count(mb, 1)
-	delete(g.pendingJoin, mb.id)
+	g.unpend(mb.id)
 }
 
 // remove takes a member, or an id that has not joined yet, out of the group.
 func (g *group) remove(id string, res *coordinator.Result) {
 	delete(g.pendingSync, id)
-	if _, pending := g.pendingJoin[id]; pending {
-		delete(g.pendingJoin, id)
+	if g.unpend(id) {
 		res.Timers = append(res.Timers, coordinator.Timer{ID: timerID{sessionTimer, g.id, id}, After: -1})
 	}
 	mb := g.members[id]
@@ -118,8 +118,9 @@ func (g *group) remove(id string, res *coordinator.Result) {
 	}
 }
 
-// count adds n to the support of each protocol of mb.
+// count adds n, 1 or -1, to the support of each protocol of mb, and mb to what the account holds.
 func (g *group) count(mb *member, n int) {
+	g.account.bytes.Add(int64(n * mb.bytes()))
 	for i, p := range mb.protocols {
 		if slices.ContainsFunc(mb.protocols[:i], func(q Protocol) bool { return q.Name == p.Name }) {
 			continue // listed twice

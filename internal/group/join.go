@@ -22,6 +22,8 @@ func (m *Machine) Join(now coordinator.Now, req JoinRequest, answer func(JoinAns
 		g.remove(req.MemberID, &res)
 		replyJoin(answer, JoinAnswer{Err: ErrGroupFull, Generation: -1}, &res)
 		m.completeIfAllJoined(now, g, &res)
+	case !m.o.Account.holds(g.growth(req)):
+		replyJoin(answer, JoinAnswer{Err: ErrNoRoom, MemberID: req.MemberID, Generation: -1}, &res)
 	case !g.supports(req.ProtocolType, req.Protocols):
 		replyJoin(answer, JoinAnswer{Err: ErrInconsistentProtocol, MemberID: req.MemberID, Generation: -1}, &res)
 	case req.MemberID == "":
@@ -65,6 +67,14 @@ func (m *Machine) accepts(g *group, id string) bool {
 	}
 }
 
+// growth is how much larger the members become by a JoinGroup.
+func (g *group) growth(req JoinRequest) int {
+	if mb := g.members[req.MemberID]; mb != nil {
+		return size(req.Protocols) - size(mb.protocols)
+	}
+	return size(req.Protocols)
+}
+
 // joinNew handles a JoinGroup without a member id.
 func (m *Machine) joinNew(now coordinator.Now, g *group, req JoinRequest, answer func(JoinAnswer), res *coordinator.Result) {
 	if req.InstanceID != nil {
@@ -84,10 +94,13 @@ func (m *Machine) joinNew(now coordinator.Now, g *group, req JoinRequest, answer
 	case m.o.MaxSize > 0 && len(g.pendingJoin) >= m.o.MaxSize:
 		replyJoin(answer, JoinAnswer{Err: ErrGroupFull, Generation: -1}, res)
 		return
+	case !m.o.Account.givesID():
+		replyJoin(answer, JoinAnswer{Err: ErrNoRoom, Generation: -1}, res)
+		return
 	}
 	// The client gives up a JoinGroup that takes long and sends another: if each
 	// made a member, the group would wait for the ghosts. So a member joins in two steps.
-	g.pendingJoin[id] = struct{}{}
+	g.pend(id)
 	res.Timers = append(res.Timers, coordinator.Timer{ID: timerID{sessionTimer, g.id, id}, After: req.SessionTimeout})
 	replyJoin(answer, JoinAnswer{Err: ErrMemberIDRequired, MemberID: id, Generation: -1}, res)
 }

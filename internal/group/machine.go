@@ -33,6 +33,10 @@ type Options struct {
 	RetentionCheck time.Duration
 	// MaxRecordBytes bounds the record of a group and the records of one commit: the runtime's MaxBatchBytes.
 	MaxRecordBytes int
+	// Account bounds what is held for members; nil: 10,000 ids given out and 256 MiB, for this machine alone.
+	Account *Account
+	// Deleted tells whether the topic that an offset was committed for does not exist any more. nil: it is not known.
+	Deleted func(topicID [16]byte) bool
 	// NewID returns a fresh unique string, the random part of a member id.
 	NewID func() string
 	// Logger; nil: discard.
@@ -63,6 +67,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.NewMemberTimeout == 0 {
 		o.NewMemberTimeout = 5 * time.Minute
+	}
+	if o.Account == nil {
+		o.Account = NewAccount(10_000, 256<<20, nil)
 	}
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
@@ -237,7 +244,10 @@ func (m *Machine) Expire(now coordinator.Now, id any) coordinator.Result {
 func (m *Machine) Unload() []coordinator.Reply {
 	var replies []coordinator.Reply
 	for _, id := range m.sorted() {
-		for _, mb := range m.groups[id].order {
+		g := m.groups[id]
+		g.account.pending.Add(-int64(len(g.pendingJoin)))
+		for _, mb := range g.order {
+			g.account.bytes.Add(-int64(mb.bytes()))
 			if join := mb.join; join != nil {
 				member := mb.id
 				replies = append(replies, func(err error) { join(JoinAnswer{Err: err, MemberID: member, Generation: -1}) })
@@ -258,7 +268,7 @@ func (m *Machine) Unload() []coordinator.Reply {
 func (m *Machine) ensure(id string) *group {
 	g := m.groups[id]
 	if g == nil {
-		g = newGroup(id)
+		g = newGroup(id, m.o.Account)
 		m.groups[id] = g
 		if !m.loading {
 			m.o.Metrics.groups.Inc()

@@ -161,18 +161,10 @@ func (m *Machine) expireOffsets(now coordinator.Now, res *coordinator.Result) {
 // expiredOf returns the tombstones that are due in a group.
 func (m *Machine) expiredOf(now coordinator.Now, g *group) []coordinator.Record {
 	var records []coordinator.Record
-	if since := g.expiry(); since != nil {
-		for _, c := range g.sortedOffsets() {
-			if _, subscribed := g.subscribed[c.Topic]; subscribed && len(g.members) > 0 {
-				continue
-			}
-			due := now.Millis-since(c) >= m.o.Retention.Milliseconds()
-			if c.ExpireMillis >= 0 {
-				due = now.Millis >= c.ExpireMillis
-			}
-			if due {
-				records = append(records, offsetTombstone(g.id, c.TopicPartition))
-			}
+	since := g.expiry()
+	for _, c := range g.sortedOffsets() {
+		if m.gone(c) || since != nil && m.due(now, g, c, since(c)) {
+			records = append(records, offsetTombstone(g.id, c.TopicPartition))
 		}
 	}
 	unused := g.state == Empty && len(g.members) == 0 && len(g.pendingJoin) == 0
@@ -180,6 +172,23 @@ func (m *Machine) expiredOf(now coordinator.Now, g *group) []coordinator.Record 
 		records = append(records, groupTombstone(g.id))
 	}
 	return records
+}
+
+// gone tells whether the topic of an offset was deleted, and TopicDeleted has not found the offset: the shard was
+// loading then, or elsewhere.
+func (m *Machine) gone(c Committed) bool {
+	return m.o.Deleted != nil && c.TopicID != [16]byte{} && m.o.Deleted(c.TopicID)
+}
+
+// due tells whether an offset that is counted as old from a time on expires now.
+func (m *Machine) due(now coordinator.Now, g *group, c Committed, since int64) bool {
+	if _, subscribed := g.subscribed[c.Topic]; subscribed && len(g.members) > 0 {
+		return false
+	}
+	if c.ExpireMillis >= 0 {
+		return now.Millis >= c.ExpireMillis
+	}
+	return now.Millis-since >= m.o.Retention.Milliseconds()
 }
 
 // expiry tells from when on the group's offsets are counted as old; nil if they do not expire now.

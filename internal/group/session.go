@@ -104,8 +104,7 @@ func (g *group) leaver(l Leaver) (string, error) {
 // expireSession removes a member of which nothing was heard within its session
 // timeout, or an id that was given out and not used.
 func (m *Machine) expireSession(now coordinator.Now, g *group, id string, res *coordinator.Result) {
-	if _, pending := g.pendingJoin[id]; pending {
-		delete(g.pendingJoin, id)
+	if g.unpend(id) {
 		m.o.Logger.Info("a new member did not come back with the id that it was given", "group", g.id, "member", id)
 		m.completeIfAllJoined(now, g, res)
 		return
