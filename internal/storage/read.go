@@ -132,17 +132,23 @@ func (s *segment) read(from, below int64, maxBytes int, minOne bool) (Slice, boo
 		s.mu.Unlock()
 		return s.slice(first.pos, last, below)
 	}
+	at, cleared := s.ends.at(from), s.ends.cleared
 	s.mu.Unlock()
 
 	h, err := s.acquire()
 	if err != nil {
 		return Slice{}, false, s.openFailed(err)
 	}
-	first, last, err := s.locateRange(h, view, end, from, below, maxBytes, minOne)
+	first, last, err := s.locateRange(h, view, end, from, below, at, maxBytes, minOne)
 	h.release()
 	if err != nil {
 		return Slice{}, false, err
 	}
+	s.mu.Lock()
+	if last.pos > first && s.ends.cleared == cleared {
+		s.ends.add(last)
+	}
+	s.mu.Unlock()
 	return s.slice(first, last, below)
 }
 
@@ -170,8 +176,20 @@ func (s *segment) openFailed(err error) error {
 }
 
 // locateRange finds in the file what the tail does not remember: the position of the batch that
-// holds from, and the place where the range ends.
-func (s *segment) locateRange(f io.ReaderAt, v indexView, end mark, from, below int64, maxBytes int, minOne bool) (int64, mark, error) {
+// holds from, unless at is it, and the place where the range ends.
+func (s *segment) locateRange(f io.ReaderAt, v indexView, end mark, from, below, at int64, maxBytes int, minOne bool) (int64, mark, error) {
+	if at > 0 {
+		limit := at + int64(maxBytes)
+		if end.offset <= below && end.pos <= limit {
+			return at, end, nil
+		}
+		w := newScanner(f, at, end.pos, false)
+		defer w.close()
+		if s.jump(w, v, at, limit, below) {
+			last, err := s.ending(w, mark{}, limit, below)
+			return at, last, err
+		}
+	}
 	w, b, err := s.seek(f, v, end.pos, from)
 	if err != nil {
 		return 0, mark{}, err
@@ -191,29 +209,42 @@ func (s *segment) locateRange(f io.ReaderAt, v indexView, end mark, from, below 
 		}
 		return first, second, nil
 	}
-	// The batch of an index entry begins at a place where the range may end; from there on a walk.
-	last := second
-	e, ok, err := s.findEntry(v, func(e offsetEntry) bool { return int64(e.pos) <= limit && s.base+int64(e.rel) < below })
-	if err == nil && ok && int64(e.pos) > second.pos {
-		w.pos = int64(e.pos)
-		if b, err := w.next(); err != nil || b.header.LastOffset() != s.base+int64(e.rel) {
-			s.distrust(s.misplaced(e))
-			w.pos = second.pos
-		} else {
-			w.pos = b.pos
-		}
+	if !s.jump(w, v, second.pos, limit, below) {
+		w.pos = second.pos
 	}
+	last, err := s.ending(w, second, limit, below)
+	return first, last, err
+}
+
+// jump puts w before a batch that begins behind after and not behind limit, and ends below: where the range
+// may end, from the last index entry that says so. It reports false if there is none, or none to rely upon.
+func (s *segment) jump(w *scanner, v indexView, after, limit, below int64) bool {
+	e, ok, err := s.findEntry(v, func(e offsetEntry) bool { return int64(e.pos) <= limit && s.base+int64(e.rel) < below })
+	if err != nil || !ok || int64(e.pos) <= after {
+		return false
+	}
+	w.pos = int64(e.pos)
+	b, err := w.next()
+	if err != nil || b.header.LastOffset() != s.base+int64(e.rel) {
+		s.distrust(s.misplaced(e))
+		return false
+	}
+	w.pos = b.pos
+	return true
+}
+
+// ending goes on from batch to batch, up to the place where the range ends; last is it if w stands at the end.
+func (s *segment) ending(w *scanner, last mark, limit, below int64) (mark, error) {
 	for {
 		b, err := w.next()
 		if errors.Is(err, io.EOF) {
-			return first, last, nil
+			return last, nil
 		}
 		if err != nil {
-			return 0, mark{}, s.damaged(w.pos, last.offset, err)
+			return mark{}, s.damaged(w.pos, last.offset, err)
 		}
 		if b.next() > below || b.end() > limit {
-			last = mark{offset: min(b.header.BaseOffset(), below), pos: b.pos}
-			return first, last, nil
+			return mark{offset: min(b.header.BaseOffset(), below), pos: b.pos}, nil
 		}
 		last = mark{offset: b.next(), pos: b.end()}
 	}

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/chronik-stream/chronik/internal/record"
 	"github.com/chronik-stream/chronik/internal/vfs"
 )
 
@@ -73,6 +74,64 @@ func TestReadsEqualAScan(t *testing.T) {
 	if err := indexesEqualScan(l); err != nil {
 		t.Error(err)
 	}
+}
+
+// Consumers that go through a log find the place where their last read ended without reading the file for it, until a
+// truncation: what stands there then is something else.
+func TestConsumersGoOnWhereTheyEnded(t *testing.T) {
+	fsys := vfs.NewFaults(vfs.NewMem())
+	d := memDirectory(t, fsys)
+	l := createLog(t, d, "orders", LogOptions{IndexIntervalBytes: 1})
+	fill := func(from, to, payload int) {
+		for i := from; i < to; i++ {
+			mustAppend(t, l, 1, simpleBatch(3, payload))
+		}
+		mustFlush(t, d)
+	}
+	const batches = 400
+	fill(0, batches, 5000)
+	read := func(at int64, maxBytes int) (next int64) {
+		s, err := l.Read(at, l.End(), maxBytes, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := s.ReadBytes(nil)
+		s.Release()
+		if err != nil || len(p) == 0 {
+			t.Fatalf("%d bytes from %d: %v", len(p), at, err)
+		}
+		for len(p) > 0 {
+			b, rest, err := record.Next(p)
+			if err != nil || b.BaseOffset() != at {
+				t.Fatalf("from %d: a batch at %d, %v", at, b.BaseOffset(), err)
+			}
+			at, p = b.LastOffset()+1, rest
+		}
+		return at
+	}
+	consume := func(at *int64, maxBytes int) (reads int) {
+		for ; *at < l.End()-3*tailLen; reads++ {
+			*at = read(*at, maxBytes)
+		}
+		return reads
+	}
+	searches := fsys.Inject(vfs.Rule{Ops: vfs.OpRead, Path: "*.log"})
+	var a, b int64
+	b = 30
+	n := consume(&a, 30_000) + consume(&b, 18_000)
+	if got := searches.Fired() - n; got > n+10 { // n reads are the slices' own
+		t.Errorf("%d reads of the file to find the places of %d slices", got, n)
+	}
+	if err := l.TruncateTo(b - 30); err != nil {
+		t.Fatal(err)
+	}
+	fill(0, 2*batches, 4000)
+	for back := range int64(5) { // one of them is where a read ended before
+		read(b-3*back, 30_000)
+	}
+	a, b = 0, 3
+	consume(&a, 9000)
+	consume(&b, 30_000)
 }
 
 func greatest(m *mlog) int64 {

@@ -38,6 +38,7 @@ type segment struct {
 	size  int64 // bytes that may be read
 	end   int64 // the offset after the last one
 	tail  tail
+	ends  ends
 	index index
 }
 
@@ -152,6 +153,33 @@ func (s *segment) entered(h record.Batch, size, interval int64) {
 
 // mark is a place between two batches: the base offset of the one that begins there.
 type mark struct{ offset, pos int64 }
+
+// ends remembers where the last reads of the file ended. A consumer goes on where its last read ended, and
+// is spared the search for the place: two reads of the file.
+type ends struct {
+	marks   [4]mark // position 0: none
+	next    uint8
+	cleared uint32 // how often a truncation has, which a read that began before it must not undo
+}
+
+// at returns the position of the batch that holds offset, or the first above it; 0 if no read has ended there.
+func (e *ends) at(offset int64) int64 {
+	for _, m := range e.marks {
+		if m.offset == offset {
+			return m.pos
+		}
+	}
+	return 0
+}
+
+func (e *ends) clear() { *e = ends{cleared: e.cleared + 1} }
+
+func (e *ends) add(m mark) {
+	if e.at(m.offset) == 0 {
+		e.marks[e.next%uint8(len(e.marks))] = m
+		e.next++
+	}
+}
 
 // tailLen is how many batches a tail remembers; a power of two.
 const tailLen = 64

@@ -165,6 +165,7 @@ func (l *Log) beginTruncation(cut *truncation) (startMoved bool) {
 		s.mu.Lock()
 		l.size.Add(cut.pos - s.size)
 		s.size, s.end, s.tail = cut.pos, cut.offset, tail{}
+		s.ends.clear()
 		s.mu.Unlock()
 	}
 	l.end.Store(cut.offset)
