@@ -79,7 +79,7 @@ func TestTrap49_CreateTopics(t *testing.T) {
 			{newTopicOf("p", 1, 0), codeInvalidReplicationFactor},
 			{newTopicOf("p", 1, 1, "retention.ms=soon"), metadata.CodeInvalidConfig},
 			{newTopicOf("p", 1, 1, "no.such.config=1"), metadata.CodeInvalidConfig},
-			{newTopicOf("p", 1, 1, "cleanup.policy=compact"), metadata.CodeInvalidConfig},
+			{newTopicOf("p", 1, 1, "cleanup.policy=shred"), metadata.CodeInvalidConfig},
 			{newTopicOf("__raft_metadata", 1, 1), codeInvalidTopic},
 		} {
 			wantEqual(t, fmt.Sprintf("%q %d %d %v", bad.topic.Topic, bad.topic.NumPartitions, bad.topic.ReplicationFactor, len(bad.topic.Configs)),

@@ -189,8 +189,8 @@ func (c *Config) checkLog() *Error {
 		return noReplication("offsets.topic.replication.factor", c.OffsetsTopicReplicationFactor)
 	case c.LogRetentionMillis == 0:
 		return &Error{Name: c.first("log.retention.ms", "log.retention.minutes", "log.retention.hours"), Why: "0 would keep nothing at all", Hint: "give at least 1, or -1 to keep records for ever"}
-	case len(c.LogCleanupPolicy) != 1 || c.LogCleanupPolicy[0] != "delete":
-		return &Error{Name: "log.cleanup.policy", Value: c.values[c.index["log.cleanup.policy"]].Text, Why: "compaction is not there yet", Hint: "use delete"}
+	case c.CleanerLoadFactor <= 0:
+		return &Error{Name: "log.cleaner.io.buffer.load.factor", Why: "0 would leave no room for a key", Hint: "give more than 0, and 1 at the most"}
 	case c.LogRollJitterMillis > c.LogRollMillis:
 		return &Error{Name: "log.roll.jitter.ms", Why: fmt.Sprintf("%d exceeds log.roll.ms=%d", c.LogRollJitterMillis, c.LogRollMillis), Hint: "lower it"}
 	}

@@ -88,6 +88,13 @@ type Settings struct {
 	CleanerMinCompactionLag  int64         // log.cleaner.min.compaction.lag.ms
 	CleanerMaxCompactionLag  int64         // log.cleaner.max.compaction.lag.ms
 	CleanerMinCleanableRatio float64       // log.cleaner.min.cleanable.ratio
+	CleanerEnable            bool          // log.cleaner.enable
+	CleanerThreads           int32         // log.cleaner.threads
+	CleanerBackoff           time.Duration // log.cleaner.backoff.ms
+	CleanerDedupeBytes       int64         // log.cleaner.dedupe.buffer.size
+	CleanerBufferBytes       int32         // log.cleaner.io.buffer.size
+	CleanerLoadFactor        float64       // log.cleaner.io.buffer.load.factor
+	CleanerBytesPerSecond    float64       // log.cleaner.io.max.bytes.per.second
 	LocalRetentionMillis     int64         // log.local.retention.ms
 	LocalRetentionBytes      int64         // log.local.retention.bytes
 	RemoteCopyLagMillis      int64         // log.remote.copy.lag.ms

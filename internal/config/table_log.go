@@ -1,9 +1,8 @@
 package config
 
 const (
-	noCompaction = "Compaction is not there yet: until then it is kept and shown, and changes nothing."
-	noTiering    = "Tiered storage is not there yet: it is kept and shown, and changes nothing."
-	noReplicas   = "Replication of partitions is not there yet: until then it is kept and shown, and changes nothing."
+	noTiering  = "Tiered storage is not there yet: it is kept and shown, and changes nothing."
+	noReplicas = "Replication of partitions is not there yet: until then it is kept and shown, and changes nothing."
 )
 
 // logProperties declare how partitions are kept on disk; most give topics their defaults.
@@ -125,7 +124,7 @@ func logProperties() []Property {
 		},
 		{
 			Name: "log.cleanup.policy", Type: List, Default: "delete", Limit: cleanupPolicy(), Change: ClusterWide,
-			Doc:   "What becomes of old records: delete removes segments that retention lets go. compact is refused until compaction is there.",
+			Doc:   "What becomes of old records: delete removes segments that retention lets go, compact all records of a key but the last; compact,delete does both.",
 			field: func(s *Settings) any { return &s.LogCleanupPolicy },
 		},
 		{
@@ -179,24 +178,60 @@ func logProperties() []Property {
 			field: func(s *Settings) any { return &s.LogTimestampAfterMax },
 		},
 		{
-			Name: "log.cleaner.delete.retention.ms", Type: Long, Default: "86400000", Limit: atLeast(0), Change: ClusterWide, NoEffect: noCompaction,
+			Name: "log.cleaner.delete.retention.ms", Type: Long, Default: "86400000", Limit: atLeast(0), Change: ClusterWide,
 			Doc:   "How long compaction keeps the mark of a deleted key.",
 			field: func(s *Settings) any { return &s.CleanerDeleteRetention },
 		},
 		{
-			Name: "log.cleaner.min.compaction.lag.ms", Type: Long, Default: "0", Limit: atLeast(0), Change: ClusterWide, NoEffect: noCompaction,
+			Name: "log.cleaner.min.compaction.lag.ms", Type: Long, Default: "0", Limit: atLeast(0), Change: ClusterWide,
 			Doc:   "How long a record is safe from compaction.",
 			field: func(s *Settings) any { return &s.CleanerMinCompactionLag },
 		},
 		{
-			Name: "log.cleaner.max.compaction.lag.ms", Type: Long, Default: "9223372036854775807", Limit: atLeast(1), Change: ClusterWide, NoEffect: noCompaction,
+			Name: "log.cleaner.max.compaction.lag.ms", Type: Long, Default: "9223372036854775807", Limit: atLeast(1), Change: ClusterWide,
 			Doc:   "After how long a record is compacted at the latest.",
 			field: func(s *Settings) any { return &s.CleanerMaxCompactionLag },
 		},
 		{
-			Name: "log.cleaner.min.cleanable.ratio", Type: Double, Default: "0.5", Limit: fraction(), Change: ClusterWide, NoEffect: noCompaction,
+			Name: "log.cleaner.min.cleanable.ratio", Type: Double, Default: "0.5", Limit: fraction(), Change: ClusterWide,
 			Doc:   "How much of a log must be uncompacted before compaction takes it up.",
 			field: func(s *Settings) any { return &s.CleanerMinCleanableRatio },
+		},
+		{
+			Name: "log.cleaner.enable", Type: Boolean, Default: "true",
+			Doc:   "Whether logs are compacted. Without it those of compacted topics, __consumer_offsets too, only grow.",
+			field: func(s *Settings) any { return &s.CleanerEnable },
+		},
+		{
+			Name: "log.cleaner.threads", Type: Int, Default: "1", Limit: atLeast(0), Change: ClusterWide,
+			NoEffect: "One thread compacts, one log after the other: it is kept and shown, and changes nothing.",
+			Doc:      "How many logs are compacted at once.",
+			field:    func(s *Settings) any { return &s.CleanerThreads },
+		},
+		{
+			Name: "log.cleaner.backoff.ms", Type: Long, Default: "15000", Limit: atLeast(0), Change: ClusterWide,
+			Doc:   "How long compaction waits when no log needs it, before it looks again.",
+			field: func(s *Settings) any { return &s.CleanerBackoff },
+		},
+		{
+			Name: "log.cleaner.dedupe.buffer.size", Type: Long, Default: "134217728", Limit: atLeast(1 << 20), Change: ClusterWide,
+			Doc:   "The most memory in bytes for the keys of a log that is being compacted, 24 bytes each. It is taken as needed, and given back. A log with more keys takes several passes.",
+			field: func(s *Settings) any { return &s.CleanerDedupeBytes },
+		},
+		{
+			Name: "log.cleaner.io.buffer.size", Type: Int, Default: "524288", Limit: atLeast(1024), Change: ClusterWide,
+			Doc:   "How many bytes compaction reads or writes at a time, both together.",
+			field: func(s *Settings) any { return &s.CleanerBufferBytes },
+		},
+		{
+			Name: "log.cleaner.io.buffer.load.factor", Type: Double, Default: "0.9", Limit: between(0, 1), Change: ClusterWide,
+			Doc:   "How full log.cleaner.dedupe.buffer.size may get: with more, more keys a pass and slower look-ups.",
+			field: func(s *Settings) any { return &s.CleanerLoadFactor },
+		},
+		{
+			Name: "log.cleaner.io.max.bytes.per.second", Type: Double, Default: "1.7976931348623157e+308", Change: ClusterWide,
+			Doc:   "How many bytes a second compaction reads and writes at the most, both together.",
+			field: func(s *Settings) any { return &s.CleanerBytesPerSecond },
 		},
 		{
 			Name: "log.local.retention.ms", Type: Long, Default: "-2", Limit: atLeast(-2), Change: ClusterWide, NoEffect: noTiering,

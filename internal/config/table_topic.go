@@ -12,7 +12,7 @@ func topicProperties() []Property {
 	return []Property{
 		{
 			Name: "cleanup.policy", Type: List, Limit: cleanupPolicy(), Synonyms: []string{"log.cleanup.policy"},
-			Doc:   "What becomes of old records: delete removes segments that retention lets go. compact is refused until compaction is there.",
+			Doc:   "What becomes of old records: delete removes segments that retention lets go, compact all records of a key but the last; compact,delete does both.",
 			topic: func(t *Topic) any { return &t.CleanupPolicy }, from: func(s *Settings) any { return &s.LogCleanupPolicy },
 		},
 		{
@@ -37,7 +37,7 @@ func topicProperties() []Property {
 			topic: func(t *Topic) any { return &t.CompressionZstdLevel }, from: func(s *Settings) any { return &s.CompressionZstdLevel },
 		},
 		{
-			Name: "delete.retention.ms", Type: Long, Limit: atLeast(0), Synonyms: []string{"log.cleaner.delete.retention.ms"}, NoEffect: noCompaction,
+			Name: "delete.retention.ms", Type: Long, Limit: atLeast(0), Synonyms: []string{"log.cleaner.delete.retention.ms"},
 			Doc:   "How long compaction keeps the mark of a deleted key.",
 			topic: func(t *Topic) any { return &t.DeleteRetentionMillis }, from: func(s *Settings) any { return &s.CleanerDeleteRetention },
 		},
@@ -88,7 +88,7 @@ func topicProperties() []Property {
 			topic: func(t *Topic) any { return &t.LocalRetentionMillis }, from: func(s *Settings) any { return &s.LocalRetentionMillis },
 		},
 		{
-			Name: "max.compaction.lag.ms", Type: Long, Limit: atLeast(1), Synonyms: []string{"log.cleaner.max.compaction.lag.ms"}, NoEffect: noCompaction,
+			Name: "max.compaction.lag.ms", Type: Long, Limit: atLeast(1), Synonyms: []string{"log.cleaner.max.compaction.lag.ms"},
 			Doc:   "After how long a record is compacted at the latest.",
 			topic: func(t *Topic) any { return &t.MaxCompactionLagMillis }, from: func(s *Settings) any { return &s.CleanerMaxCompactionLag },
 		},
@@ -118,12 +118,12 @@ func topicProperties() []Property {
 			topic: func(t *Topic) any { return &t.TimestampType }, from: func(s *Settings) any { return &s.LogTimestampType },
 		},
 		{
-			Name: "min.cleanable.dirty.ratio", Type: Double, Limit: fraction(), Synonyms: []string{"log.cleaner.min.cleanable.ratio"}, NoEffect: noCompaction,
+			Name: "min.cleanable.dirty.ratio", Type: Double, Limit: fraction(), Synonyms: []string{"log.cleaner.min.cleanable.ratio"},
 			Doc:   "How much of a log must be uncompacted before compaction takes it up.",
 			topic: func(t *Topic) any { return &t.MinCleanableDirtyRatio }, from: func(s *Settings) any { return &s.CleanerMinCleanableRatio },
 		},
 		{
-			Name: "min.compaction.lag.ms", Type: Long, Limit: atLeast(0), Synonyms: []string{"log.cleaner.min.compaction.lag.ms"}, NoEffect: noCompaction,
+			Name: "min.compaction.lag.ms", Type: Long, Limit: atLeast(0), Synonyms: []string{"log.cleaner.min.compaction.lag.ms"},
 			Doc:   "How long a record is safe from compaction.",
 			topic: func(t *Topic) any { return &t.MinCompactionLagMillis }, from: func(s *Settings) any { return &s.CleanerMinCompactionLag },
 		},

@@ -24,10 +24,7 @@ func CheckTopicConfig(name, value string) error {
 	if err != nil {
 		return &Error{Name: name, Value: value, Why: err.Error()}
 	}
-	switch {
-	case name == "cleanup.policy" && slices.Contains(v.([]string), "compact"):
-		return &Error{Name: name, Value: value, Why: "compaction is not there yet", Hint: "use cleanup.policy=delete"}
-	case name == "remote.storage.enable" && v.(bool):
+	if name == "remote.storage.enable" && v.(bool) {
 		return &Error{Name: name, Value: value, Why: "tiered storage is not there yet", Hint: "leave remote.storage.enable out"}
 	}
 	return nil

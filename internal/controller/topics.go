@@ -137,10 +137,9 @@ func (d *decision) checkNewName(name string) *metadata.Error {
 	return nil
 }
 
-// checkConfigs returns the settings of a new topic. A topic that the broker makes
-// for itself may be compacted; users may not ask for that yet.
+// checkConfigs returns the settings of a new topic.
 func checkConfigs(t *clusterv1.CreateTopics_Topic) (map[string]string, *metadata.Error) {
-	all, asked := map[string]string{}, map[string]string{}
+	all := map[string]string{}
 	for _, e := range t.GetConfigs() {
 		if !utf8.ValidString(e.GetName()) || !utf8.ValidString(e.GetValue()) {
 			return nil, metadata.Errorf(metadata.CodeInvalidConfig, "the setting %q=%q is not UTF-8", e.GetName(), e.GetValue())
@@ -149,11 +148,8 @@ func checkConfigs(t *clusterv1.CreateTopics_Topic) (map[string]string, *metadata
 			return nil, metadata.Errorf(metadata.CodeInvalidConfig, "the request sets %s twice", e.GetName())
 		}
 		all[e.GetName()] = e.GetValue()
-		if !(t.GetInternal() && e.GetName() == "cleanup.policy" && e.GetValue() == "compact") {
-			asked[e.GetName()] = e.GetValue()
-		}
 	}
-	if err := config.CheckTopicConfigs(asked); err != nil {
+	if err := config.CheckTopicConfigs(all); err != nil {
 		return nil, metadata.Errorf(metadata.CodeInvalidConfig, "%s", err)
 	}
 	return all, nil

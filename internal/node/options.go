@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/chronik-stream/chronik/internal/admin"
 	"github.com/chronik-stream/chronik/internal/broker"
@@ -87,6 +88,10 @@ func (n *Node) storageOptions() storage.DirectoryOptions {
 		RecoveryThreads:    int(c.RecoveryThreadsPerDir),
 		RetentionInterval:  c.LogRetentionCheck,
 		ProducerExpiration: c.ProducerIDExpiration,
+		Cleaner: storage.CleanerOptions{
+			Disabled: !c.CleanerEnable, Backoff: max(c.CleanerBackoff, time.Millisecond), DedupeBytes: c.CleanerDedupeBytes, LoadFactor: c.CleanerLoadFactor,
+			BufferBytes: int(c.CleanerBufferBytes), BytesPerSecond: c.CleanerBytesPerSecond,
+		},
 	}
 }
 

@@ -77,7 +77,12 @@ func (b Batch) Walk(limit int, visit func(Record) error) error {
 	if err != nil {
 		return err
 	}
-	return b.walk(p, visit)
+	return b.walk(p, func(r Record, _ []byte) error {
+		if visit == nil {
+			return nil
+		}
+		return visit(r)
+	})
 }
 
 // Open returns the records as they are encoded, decompressed if they are compressed. It fails as Records does.
@@ -89,10 +94,11 @@ func (b Batch) Open(limit int) ([]byte, error) {
 	return p, nil
 }
 
-// walk is Walk over what Open has returned.
-func (b Batch) walk(p []byte, visit func(Record) error) error {
+// walk is Walk over what Open has returned; visit gets the bytes of each record, too.
+func (b Batch) walk(p []byte, visit func(r Record, whole []byte) error) error {
 	last, rest := int32(-1), reader{p: p}
 	for i := range b.Count() {
+		before := rest.p
 		r := rest.record()
 		switch {
 		case rest.bad != "":
@@ -102,10 +108,8 @@ func (b Batch) walk(p []byte, visit func(Record) error) error {
 				ErrInvalidRecord, i, b.Count(), r.OffsetDelta, last, b.LastOffsetDelta())
 		}
 		last = r.OffsetDelta
-		if visit != nil {
-			if err := visit(r); err != nil {
-				return err
-			}
+		if err := visit(r, before[:len(before)-len(rest.p)]); err != nil {
+			return err
 		}
 	}
 	if len(rest.p) > 0 {

@@ -40,7 +40,7 @@ func (b Batch) CheckRecords(p []byte, l Limits, keys bool) (int64, error) {
 	greatest, index := int64(math.MinInt64), int32(0)
 	var rejected *RejectedError
 	base := b.BaseTimestamp()
-	err := b.walk(p, func(r Record) error {
+	err := b.walk(p, func(r Record, _ []byte) error {
 		ts := base + r.TimestampDelta
 		if why, kind := l.refuses(ts, keys && r.Key == nil); kind != nil {
 			rejected = rejected.add(index, why, kind)

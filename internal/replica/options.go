@@ -16,6 +16,8 @@ func logOptions(t *config.Topic) storage.LogOptions {
 		FileDeleteDelay: time.Duration(t.FileDeleteDelayMillis) * time.Millisecond,
 		WriteCaching:    t.WriteCaching, FlushMessages: t.FlushMessages, FlushMillis: t.FlushMillis,
 		LogAppendTime: t.LogAppendTime(), Preallocate: t.Preallocate,
+		Compacted: t.Compacted(), DeleteRetentionMillis: t.DeleteRetentionMillis, MinCleanableDirtyRatio: t.MinCleanableDirtyRatio,
+		MinCompactionLagMillis: t.MinCompactionLagMillis, MaxCompactionLagMillis: t.MaxCompactionLagMillis,
 	}
 	if t.Deleting() {
 		o.RetentionMillis, o.RetentionBytes = t.RetentionMillis, t.RetentionBytes

@@ -51,6 +51,7 @@ type Directory struct {
 	committer   committer
 	checkpoints checkpointer
 	janitor     janitor
+	cleaner     cleaner
 	files       fileCache
 
 	mu        sync.RWMutex
@@ -89,6 +90,7 @@ func OpenDirectory(o DirectoryOptions) (*Directory, error) {
 	d.committer = committer{dir: d, threads: d.flushThreads, wake: make(chan struct{}, 1), round: make(chan struct{}, 1)}
 	d.checkpoints = checkpointer{dir: d, interval: cmp.Or(o.CheckpointInterval, time.Second), wake: make(chan struct{}, 1), writing: make(chan struct{}, 1)}
 	d.janitor = janitor{dir: d, wake: make(chan struct{}, 1)}
+	d.cleaner = newCleaner(d, o.Cleaner)
 	d.metrics = newMetrics(o.Registerer, d)
 	return d, d.loadCheckpoint()
 }
@@ -124,10 +126,10 @@ func (d *Directory) loadCheckpoint() error {
 	return nil
 }
 
-// Run does the rounds of flushes, checkpoints, retention and the deletion of files until ctx ends.
+// Run does the rounds of flushes, checkpoints, retention, compaction and the deletion of files until ctx ends.
 func (d *Directory) Run(ctx context.Context) error {
 	var parts sync.WaitGroup
-	for _, run := range []func(context.Context){d.committer.run, d.checkpoints.run, d.runRetention, d.janitor.run} {
+	for _, run := range []func(context.Context){d.committer.run, d.checkpoints.run, d.runRetention, d.janitor.run, d.cleaner.run} {
 		parts.Go(func() { run(ctx) })
 	}
 	parts.Wait()
@@ -248,6 +250,9 @@ func (d *Directory) Create(id LogID, o LogOptions) (*Log, error) {
 		if err := d.checkpoints.save(true); err != nil {
 			return nil, fmt.Errorf("%w: create log %s again: %w", ErrStorage, id, err)
 		}
+	}
+	if err := d.cleaner.forget(id.String()); err != nil {
+		return nil, fmt.Errorf("create log %s: %w", id, err)
 	}
 	l := newLog(d, id, path, o)
 	l.newLog, l.filesMade = true, 1

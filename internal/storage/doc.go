@@ -34,13 +34,14 @@
 //
 // # Goroutines
 //
-// Run starts four and returns when they have ended:
+// Run starts five and returns when they have ended:
 //
 //   - committer: rounds of flushes (committer.go); it alone raises flushed offsets, truncation aside,
 //     and it calls OnFlush. During a round up to FlushThreads-1 helpers sync files beside it.
 //   - checkpointer: recovery points and what has to be written before them (checkpointer.go).
 //   - retention: deletes old segments, forgets silent producers (retention.go).
 //   - janitor: unlinks what was renamed out of the way (remove.go).
+//   - cleaner: compacts logs (cleaner.go, cleaning_plan.go, cleaning.go, replace.go).
 //
 // Recover uses up to RecoveryThreads goroutines while it runs, and one that reports progress.
 //
@@ -54,6 +55,6 @@
 // # Tests
 //
 // TestPowerLoss runs random operations on a file system that loses what was not synced, and faults of
-// the disk, and looks for what was acknowledged. mutants_test.go lists the deliberate bugs that it has
-// to see (build tag mutant).
+// the disk, and looks for what was acknowledged. TestCompaction does it with compacted logs, and compares
+// them with a plain map. mutants_test.go lists the deliberate bugs that they have to see (build tag mutant).
 package storage

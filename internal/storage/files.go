@@ -30,7 +30,7 @@ func (h *handle) release() {
 
 // fileCache bounds the number of segment files that are open with nobody using them: beyond max
 // the one that was opened first goes, unless it has been used since it was last looked at, or
-// holds bytes that no flush has covered yet (its descriptor must see the flush's error).
+// holds bytes that no flush has covered yet (its descriptor must see the flush's error), or has no name yet.
 type fileCache struct {
 	max int
 
@@ -54,7 +54,7 @@ func (c *fileCache) enter(s *segment) (victims []*segment) {
 	for tries := c.open.Len(); c.open.Len() > c.max && tries > 0; tries-- {
 		front := c.open.Front()
 		victim := front.Value.(*segment)
-		if victim == s || victim.hot.Swap(false) || victim.dirty.Load() {
+		if victim == s || victim.hot.Swap(false) || victim.dirty.Load() || victim.pinned.Load() {
 			c.open.MoveToBack(front)
 			continue
 		}

@@ -188,7 +188,7 @@ func indexesEqualScan(l *Log) error {
 		if !bytes.Equal(have, encodeTimeEntries(want.times)) {
 			return fmt.Errorf("%s: time index has %v (%d in the file), a scan gives %v; segment %d of %d, offsets %v of %v", s.path(logSuffix), decodeTimeEntries(have), x.nTime, want.times, i+1, len(segments), files.offsets, want.offsets)
 		}
-		if greatest, err := s.greatestTimestamp(); err != nil || greatest != want.maxTime {
+		if greatest, err := s.greatestTimestamp(); err != nil || greatest.ts != want.maxTime.ts || greatest.ts >= 0 && greatest != want.maxTime {
 			return fmt.Errorf("%s: greatest timestamp %v, a scan gives %v (%v)", s.path(logSuffix), greatest, want.maxTime, err)
 		}
 	}

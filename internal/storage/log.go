@@ -32,6 +32,8 @@ type Log struct {
 	size    atomic.Int64
 
 	truncations atomic.Uint64 // counts them, for readers that met one
+	cleanPoint  atomic.Int64  // below it compaction has been everywhere; -1: it has never been here
+	uncleanable atomic.Bool   // it has failed
 	failure     atomic.Pointer[FailedError]
 	announced   atomic.Bool // OnFail has been called
 	closed      atomic.Bool // closed, deleted or set aside
@@ -94,6 +96,7 @@ type sealed struct {
 func newLog(d *Directory, id LogID, path string, o LogOptions) *Log {
 	l := &Log{id: id, dir: d, maint: make(chan struct{}, 1), savedEpoch: -1}
 	l.path.Store(&path)
+	l.cleanPoint.Store(-1)
 	o = o.withDefaults()
 	l.options.Store(&o)
 	l.epochs.Store(&[]Epoch{})
@@ -227,6 +230,12 @@ func (o LogOptions) withDefaults() LogOptions {
 	}
 	if o.FlushMillis <= 0 {
 		o.FlushMillis = math.MaxInt64
+	}
+	if o.MaxCompactionLagMillis <= 0 {
+		o.MaxCompactionLagMillis = math.MaxInt64
+	}
+	if o.Compacted { // what is in the active segment is not cleaned
+		o.SegmentMillis = min(o.SegmentMillis, o.MaxCompactionLagMillis)
 	}
 	return o
 }

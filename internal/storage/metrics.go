@@ -18,6 +18,12 @@ type metrics struct {
 	readErrors      prometheus.Counter
 	corruptions     prometheus.Counter
 	indexRebuilds   prometheus.Counter
+	cleanings       prometheus.Counter
+	cleanerSeconds  prometheus.Counter
+	cleanerRead     prometheus.Counter
+	cleanerWrote    prometheus.Counter
+	cleanerRemoved  prometheus.Counter
+	dirtyRatio      prometheus.Gauge
 	deleted         *prometheus.CounterVec // by reason
 
 	recovered       *prometheus.CounterVec // by how
@@ -28,8 +34,9 @@ type metrics struct {
 
 // Values of the labels.
 const (
-	deletedByTime, deletedBySize, deletedByStart, deletedByTruncation = "retention_time", "retention_size", "log_start", "truncation"
-	recoveredClean, recoveredScanned, recoveredOffline                = "clean", "scanned", "offline"
+	deletedByTime, deletedBySize, deletedByStart       = "retention_time", "retention_size", "log_start"
+	deletedByTruncation, deletedByCompaction           = "truncation", "compaction"
+	recoveredClean, recoveredScanned, recoveredOffline = "clean", "scanned", "offline"
 )
 
 func newMetrics(r prometheus.Registerer, d *Directory) *metrics {
@@ -57,13 +64,19 @@ func newMetrics(r prometheus.Registerer, d *Directory) *metrics {
 		readErrors:      counter("read_errors_total", "Reads that the disk failed."),
 		corruptions:     counter("corrupt_batches_total", "Damaged batches met by reads and by recovery."),
 		indexRebuilds:   counter("index_rebuilds_total", "Indexes that did not fit the data and were made anew."),
+		cleanings:       counter("cleanings_total", "Passes of compaction over a log."),
+		cleanerSeconds:  counter("cleaner_seconds_total", "Time spent on passes of compaction, waits of the throttle included."),
+		cleanerRead:     counter("cleaner_read_bytes_total", "Bytes of segments that compaction has written anew."),
+		cleanerWrote:    counter("cleaner_written_bytes_total", "Bytes that compaction has written in their place."),
+		cleanerRemoved:  counter("cleaner_removed_records_total", "Records removed by compaction."),
+		dirtyRatio:      prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "chronik", Subsystem: "log", Name: "cleaner_max_dirty_ratio", Help: "Dirty share of the compacted log that has the largest, when the cleaner looked last."}),
 		deleted:         vec("segments_deleted_total", "Segments deleted.", "reason"),
 		recovered:       vec("recovered_total", "Logs opened at the start.", "how"),
 		recoveryScanned: counter("recovery_scanned_bytes_total", "Bytes that recovery read and checked."),
 		recoveryCut:     counter("recovery_truncated_bytes_total", "Bytes that recovery cut off as torn writes."),
 		recoverySeconds: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "chronik", Subsystem: "log", Name: "recovery_seconds", Help: "Time that opening all logs took at the start."}),
 	}
-	for _, reason := range []string{deletedByTime, deletedBySize, deletedByStart, deletedByTruncation} {
+	for _, reason := range []string{deletedByTime, deletedBySize, deletedByStart, deletedByTruncation, deletedByCompaction} {
 		m.deleted.WithLabelValues(reason)
 	}
 	for _, how := range []string{recoveredClean, recoveredScanned, recoveredOffline} {
@@ -90,10 +103,16 @@ func (m *metrics) register(r prometheus.Registerer, d *Directory) {
 		}
 	}
 	r.MustRegister(m.fsync, m.rounds, m.checkpoint, m.appendedBatches, m.appendedBytes, m.duplicates, m.rolls, m.failures,
-		m.readErrors, m.corruptions, m.indexRebuilds, m.deleted, m.recovered, m.recoveryScanned, m.recoveryCut, m.recoverySeconds,
+		m.readErrors, m.corruptions, m.indexRebuilds, m.cleanings, m.cleanerSeconds, m.cleanerRead, m.cleanerWrote, m.cleanerRemoved, m.dirtyRatio, m.deleted, m.recovered, m.recoveryScanned, m.recoveryCut, m.recoverySeconds,
 		gauge("partitions", "Logs in the directory.", sum(func(*Log) int64 { return 1 })),
 		gauge("partitions_offline", "Logs that take no appends because the disk failed them or their data is damaged.", sum(func(l *Log) int64 {
 			if l.failure.Load() != nil {
+				return 1
+			}
+			return 0
+		})),
+		gauge("uncleanable_partitions", "Logs that compaction has failed on and leaves alone until the next start.", sum(func(l *Log) int64 {
+			if l.uncleanable.Load() {
 				return 1
 			}
 			return 0

@@ -16,6 +16,8 @@ const (
 	timeIndexSuffix = ".timeindex"
 	snapshotSuffix  = ".snapshot"
 	deletedSuffix   = ".deleted" // a segment's file on its way out
+	cleanedSuffix   = ".cleaned" // a segment's file that compaction is writing
+	swapSuffix      = ".swap"    // one that it has written, about to get its name
 	tmpSuffix       = ".tmp"     // a file that is not finished
 
 	epochsName    = "leader-epoch-checkpoint"

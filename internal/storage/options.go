@@ -41,6 +41,12 @@ type LogOptions struct {
 	FlushMessages int64
 	FlushMillis   int64
 
+	Compacted              bool    // cleanup.policy has compact
+	DeleteRetentionMillis  int64   // delete.retention.ms; 0 lets tombstones go the second time they are met
+	MinCompactionLagMillis int64   // min.compaction.lag.ms
+	MaxCompactionLagMillis int64   // max.compaction.lag.ms; default no limit
+	MinCleanableDirtyRatio float64 // min.cleanable.dirty.ratio
+
 	LogAppendTime bool // message.timestamp.type=LogAppendTime
 	Preallocate   bool // preallocate: reserve a segment's space in full steps from its begin
 }
@@ -73,6 +79,8 @@ type DirectoryOptions struct {
 
 	// Defaults are the options of the logs that Recover finds, until SetOptions.
 	Defaults LogOptions
+
+	Cleaner CleanerOptions
 
 	RecoveryThreads    int           // logs recovered at once; default 8
 	FlushThreads       int           // fdatasyncs at once; default 8

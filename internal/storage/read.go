@@ -298,7 +298,7 @@ func (s *segment) misplaced(e offsetEntry) error {
 // distrust puts the segment's index aside and asks the background to make it anew.
 func (s *segment) distrust(why error) {
 	s.mu.Lock()
-	before := s.index.broken
+	before := s.index.broken || s.gone // whose files another segment may have by now
 	s.index.broken = true
 	s.mu.Unlock()
 	if before || s.log.closed.Load() {

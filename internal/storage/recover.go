@@ -33,6 +33,9 @@ func (d *Directory) Recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("recover %s: %w", d.path, err)
 	}
+	if err := d.cleaner.load(); err != nil {
+		return fmt.Errorf("recover %s: %w", d.path, err)
+	}
 	if !d.clean {
 		// What is seen need not be durable, if the process alone has died. Recovery acts upon it
 		// (it removes what lies below a start offset), so it has to be made so first.
@@ -58,6 +61,9 @@ func (d *Directory) Recover(ctx context.Context) error {
 		if err := d.checkpoints.save(true); err != nil { // which syncs the data directory, too
 			return fmt.Errorf("recover %s: write recovery points: %w", d.path, err)
 		}
+	}
+	if err := d.cleaner.save(); err != nil {
+		return fmt.Errorf("recover %s: %w", d.path, err)
 	}
 	d.recovered = true
 	took := time.Since(p.began)
@@ -121,6 +127,7 @@ func (d *Directory) report(p *recoveryProgress, done <-chan struct{}) {
 func (d *Directory) recoverLog(name string, p *recoveryProgress) {
 	topic, partition, _ := parseLogDir(name)
 	l := newLog(d, LogID{Topic: topic, Partition: partition}, filepath.Join(d.path, name), d.defaults)
+	l.cleanPoint.Store(d.cleaner.point(name))
 	r := &recovery{log: l}
 	if d.loaded != nil {
 		r.entry, r.known = d.loaded.entries[name]
@@ -144,6 +151,9 @@ func (d *Directory) recoverLog(name string, p *recoveryProgress) {
 		r.how = recoveredOffline
 		d.logger.Error("log is offline: it could not be recovered; restore its files from a replica or a backup, or move its directory away to begin it empty",
 			"log", name, "directory", l.dirPath(), "error", err, "readable_to", l.End())
+	}
+	if l.cleanPoint.Load() > l.End() { // a truncation was under way
+		l.cleanPoint.Store(l.End())
 	}
 	if r.how != recoveredClean {
 		p.scanned.Add(1)

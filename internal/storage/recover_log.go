@@ -79,6 +79,13 @@ func (r *recovery) list() error {
 	if err != nil {
 		return err
 	}
+	if finished, err := r.finishReplacements(infos); err != nil {
+		return err
+	} else if finished {
+		if infos, err = r.log.dir.fs.ReadDir(r.log.dirPath()); err != nil {
+			return err
+		}
+	}
 	sizes := map[string]int64{}
 	for _, info := range infos {
 		name := info.Name

@@ -230,7 +230,7 @@ func (r *recovery) scanSegment(s *segment, f segmentFiles, pos, end int64) (int6
 	interval := int64(r.log.options.Load().IndexIntervalBytes)
 	for {
 		b, err := w.next()
-		if err == nil && b.header.BaseOffset() != end {
+		if err == nil && b.header.BaseOffset() != end && !r.compactedAway(end, b.header.BaseOffset()) {
 			w.pos, err = b.pos, fmt.Errorf("%w: base offset %d, expected %d", record.ErrCorrupt, b.header.BaseOffset(), end)
 		}
 		if errors.Is(err, io.EOF) {
@@ -261,6 +261,20 @@ func (r *recovery) scanSegment(s *segment, f segmentFiles, pos, end int64) (int6
 		}
 		end = next
 	}
+}
+
+// compactedAway tells whether compaction may have left the hole between two batches. That is only met where there are no
+// recovery points to begin at. Otherwise compaction has never been above the recovery point; unless that went down
+// for a truncation, which a crash has interrupted: then the rest was about to go, and the hole proves no damage.
+func (r *recovery) compactedAway(end, base int64) bool {
+	if base < end || r.log.cleanPoint.Load() < 0 {
+		return false
+	}
+	if !r.log.dir.distrust {
+		r.strict = false
+		return false
+	}
+	return true
 }
 
 // settle makes durable what the dead process has written to a segment from pos on, or cut off, and

@@ -91,13 +91,13 @@ func (s *segment) walkIndex(f io.ReaderAt, x *index, from, to int64) error {
 		}
 		rel := int32(b.header.LastOffset() - s.base)
 		if entered && b.pos == from { // it has its entry
-			if ts := b.header.MaxTimestamp(); ts > x.maxTime.ts {
+			if ts := greatestOf(b.header); ts > x.maxTime.ts {
 				x.maxTime = timeEntry{ts: ts, rel: rel}
 			}
 			x.since = b.size
 			continue
 		}
-		x.add(interval, rel, int32(b.pos), int(b.size), b.header.MaxTimestamp())
+		x.add(interval, rel, int32(b.pos), int(b.size), greatestOf(b.header))
 	}
 }
 
@@ -220,6 +220,6 @@ func (s *segment) walkMore(f io.ReaderAt, x *index, from, to int64) error {
 		if err != nil {
 			return s.damaged(w.pos, s.base, err)
 		}
-		x.add(interval, int32(b.header.LastOffset()-s.base), int32(b.pos), int(b.size), b.header.MaxTimestamp())
+		x.add(interval, int32(b.header.LastOffset()-s.base), int32(b.pos), int(b.size), greatestOf(b.header))
 	}
 }

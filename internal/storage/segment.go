@@ -19,9 +19,11 @@ type segment struct {
 	log  *Log
 	base int64 // in the name: no offset in it is lower
 
-	hot   atomic.Bool   // used since the file cache has looked
-	dirty atomic.Bool   // holds bytes that no flush has covered
-	elem  *list.Element // its place in the file cache, guarded by that
+	hot   atomic.Bool // used since the file cache has looked
+	dirty atomic.Bool // holds bytes that no flush has covered
+	// pinned: the file is kept open, because it has not got its name yet.
+	pinned atomic.Bool
+	elem   *list.Element // its place in the file cache, guarded by that
 
 	// Guarded by the log's lock:
 	synced   int64 // the length that is durable
@@ -146,7 +148,7 @@ func (s *segment) grew(batches []appended, interval int64) {
 
 // entered accounts for a batch that a scan has found at the end of what is known.
 func (s *segment) entered(h record.Batch, size, interval int64) {
-	s.index.add(interval, int32(h.LastOffset()-s.base), int32(s.size), int(size), h.MaxTimestamp())
+	s.index.add(interval, int32(h.LastOffset()-s.base), int32(s.size), int(size), greatestOf(h))
 	s.size += size
 	s.end = h.LastOffset() + 1
 }

@@ -108,7 +108,7 @@ func (s *segment) offsetForTime(ts, start int64) (TimestampOffset, error) {
 	}
 	defer w.close()
 	for ; err == nil; b, err = w.next() {
-		if b.header.MaxTimestamp() < ts {
+		if greatestOf(b.header) < ts {
 			continue
 		}
 		found, err := s.firstRecord(w, &b, ts, start)
@@ -169,10 +169,19 @@ func (s *segment) checkTime(f io.ReaderAt, v indexView, size int64, e timeEntry)
 		return 0, fmt.Errorf("time index: offset %d: %w", at, err)
 	}
 	defer w.close()
-	if b.header.LastOffset() != at || b.header.MaxTimestamp() != e.ts {
+	if b.header.LastOffset() != at || greatestOf(b.header) != e.ts {
 		return 0, fmt.Errorf("time index: no batch that ends with offset %d has timestamp %d", at, e.ts)
 	}
 	return at, nil
+}
+
+// greatestOf returns the greatest timestamp of a batch's records. A batch that compaction has emptied has its producer's last
+// timestamp in the header, which is no record's.
+func greatestOf(h record.Batch) int64 {
+	if h.Count() == 0 {
+		return record.NoTimestamp
+	}
+	return h.MaxTimestamp()
 }
 
 // firstRecord returns the first record of a batch at or above start whose timestamp is ts or later.
@@ -268,7 +277,7 @@ func (s *segment) walkGreatest(start int64) (timeEntry, error) {
 	}
 	defer w.close()
 	for ; err == nil; b, err = w.next() {
-		if ts := b.header.MaxTimestamp(); ts > greatest.ts {
+		if ts := greatestOf(b.header); ts > greatest.ts {
 			greatest = timeEntry{ts: ts, rel: int32(b.header.LastOffset() - s.base)}
 		}
 	}

@@ -49,6 +49,9 @@ func (l *Log) truncate(offset int64, fully bool) error {
 		err = l.dir.checkpoints.save(true)
 		l.durableStart = cut.start
 	}
+	if err == nil {
+		err = l.lowerCleanPoint(cut.offset)
+	}
 	if err != nil {
 		return l.fence("truncate", err)
 	}
