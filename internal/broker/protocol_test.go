@@ -85,7 +85,7 @@ the controller, and what follows on its connection waits for it. Responses leave
 | a client id | 1 KiB |
 | members of a group | group.max.size, and 10,000 |
 | member ids given out and not used yet | 10,000 in all groups of the broker, each for its session timeout; then COORDINATOR_NOT_AVAILABLE |
-| metadata of members | 256 MiB in all groups of the broker; then COORDINATOR_NOT_AVAILABLE for who brings more |
+| memory for members | 256 MiB in all groups of the broker; then COORDINATOR_NOT_AVAILABLE for who brings more |
 | a group with its assignments, a commit | 8 MiB |
 | fetch sessions | max.incremental.fetch.session.cache.slots, 500,000 partitions together |
 `)

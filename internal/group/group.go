@@ -51,7 +51,7 @@ type member struct {
 	instance           *string
 	client             Client
 	session, rebalance time.Duration
-	protocols          []Protocol
+	protocols          []Protocol // each name once
 	assignment         []byte
 	isNew              bool // its first JoinGroup has not been answered
 
@@ -121,10 +121,7 @@ func (g *group) remove(id string, res *coordinator.Result) {
 // count adds n, 1 or -1, to the support of each protocol of mb, and mb to what the account holds.
 func (g *group) count(mb *member, n int) {
 	g.account.bytes.Add(int64(n * mb.bytes()))
-	for i, p := range mb.protocols {
-		if slices.ContainsFunc(mb.protocols[:i], func(q Protocol) bool { return q.Name == p.Name }) {
-			continue // listed twice
-		}
+	for _, p := range mb.protocols {
 		if g.supported[p.Name] += n; g.supported[p.Name] == 0 {
 			delete(g.supported, p.Name)
 		}

@@ -12,6 +12,7 @@ import (
 // request belongs to has ended, or at once with an error.
 func (m *Machine) Join(now coordinator.Now, req JoinRequest, answer func(JoinAnswer)) coordinator.Result {
 	res := coordinator.Result{Key: req.Group}
+	req.Protocols = distinct(req.Protocols)
 	g, err := m.joined(req)
 	if err != nil {
 		replyJoin(answer, JoinAnswer{Err: err, MemberID: req.MemberID, Generation: -1}, &res)
@@ -72,7 +73,7 @@ func (g *group) growth(req JoinRequest) int {
 	if mb := g.members[req.MemberID]; mb != nil {
 		return size(req.Protocols) - size(mb.protocols)
 	}
-	return size(req.Protocols)
+	return memberOverhead + len(req.Client.ID) + size(req.Protocols)
 }
 
 // joinNew handles a JoinGroup without a member id.
@@ -146,7 +147,7 @@ func (g *group) joinAnswer(mb *member) JoinAnswer {
 func (m *Machine) addMember(now coordinator.Now, g *group, id string, req JoinRequest, answer func(JoinAnswer), res *coordinator.Result) {
 	mb := &member{
 		id: id, instance: req.InstanceID, client: req.Client, isNew: true,
-		session: req.SessionTimeout, rebalance: req.RebalanceTimeout, protocols: req.Protocols,
+		session: req.SessionTimeout, rebalance: req.RebalanceTimeout, protocols: owned(req.Protocols),
 	}
 	if len(g.members) == 0 {
 		g.protocolType = req.ProtocolType
@@ -166,7 +167,7 @@ func (m *Machine) addMember(now coordinator.Now, g *group, id string, req JoinRe
 // update takes over what the member asks for now.
 func (m *Machine) update(g *group, mb *member, req JoinRequest, answer func(JoinAnswer), res *coordinator.Result) {
 	g.count(mb, -1)
-	mb.protocols, mb.session, mb.rebalance = req.Protocols, req.SessionTimeout, req.RebalanceTimeout
+	mb.protocols, mb.session, mb.rebalance = owned(req.Protocols), req.SessionTimeout, req.RebalanceTimeout
 	g.count(mb, 1)
 	g.parkJoin(mb, answer, res)
 }

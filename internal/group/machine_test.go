@@ -471,3 +471,23 @@ func TestDialogues(t *testing.T) {
 		})
 	}
 }
+
+// TestManyProtocols: the time for a JoinGroup grows with its size, not with its square. A request of 1 MiB has room for more protocols than these.
+func TestManyProtocols(t *testing.T) {
+	b := newBench(t)
+	protocols := make([]Protocol, 200_000)
+	for i := range protocols {
+		protocols[i].Name = strconv.Itoa(i)
+	}
+	began := time.Now()
+	for range 2 {
+		b.take(b.m.Join(b.when(), JoinRequest{
+			Group: "g", ProtocolType: "consumer", Protocols: protocols, SessionTimeout: 10 * time.Second, RebalanceTimeout: time.Minute,
+		}, func(JoinAnswer) {}))
+	}
+	b.advance(5 * time.Second)
+	// Compared with each other the names would take minutes; so no machine is too slow for this bound, and none is fast enough to hide that.
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}

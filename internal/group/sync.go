@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/chronik-stream/chronik/internal/coordinator"
@@ -61,7 +62,7 @@ func (g *group) syncAnswer(mb *member) SyncAnswer {
 // assign takes the leader's assignment: writes it, and tells it to those who wait.
 func (m *Machine) assign(now coordinator.Now, g *group, req SyncRequest, res *coordinator.Result) {
 	for _, mb := range g.order {
-		mb.assignment = req.Assignments[mb.id]
+		mb.assignment = bytes.Clone(req.Assignments[mb.id]) // the rest of the request's body need not stay for it
 	}
 	since := g.stateMillis
 	g.enter(now, Stable)
