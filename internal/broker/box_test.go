@@ -24,6 +24,7 @@ import (
 	decisions "github.com/chronik-stream/chronik/internal/controller"
 	"github.com/chronik-stream/chronik/internal/group"
 	"github.com/chronik-stream/chronik/internal/listener"
+	"github.com/chronik-stream/chronik/internal/memory"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/replica"
 	"github.com/chronik-stream/chronik/internal/storage"
@@ -149,8 +150,9 @@ func (b *box) start() {
 	groups := NewGroups(GroupsOptions{
 		NodeID: 1, Replicas: replicas, Clock: b.clock, Logger: log, Registerer: reg, Settings: b.group,
 	})
+	account := memory.New(listener.DefaultMemory)
 	b.broker, err = New(Options{
-		NodeID: 1, Controller: b.ctl, Groups: groups, Replicas: replicas, Clock: b.clock, Logger: log, Registerer: reg,
+		NodeID: 1, Controller: b.ctl, Groups: groups, Replicas: replicas, Clock: b.clock, Logger: log, Registerer: reg, Memory: account,
 		TopicConfigs: cfg.TopicEntries, Settings: b.set,
 	})
 	b.must(err)
@@ -159,7 +161,7 @@ func (b *box) start() {
 		ln, err = b.net.Host("b1").Listen(b.t.Context(), "tcp", fmt.Sprint(":", boxPort))
 		b.must(err)
 	}
-	l, err := listener.New(ln, listener.Options{Handler: b.broker, Logger: log, Registerer: reg})
+	l, err := listener.New(ln, listener.Options{Handler: b.broker, Logger: log, Registerer: reg, Memory: account})
 	b.must(err)
 
 	ctx, cancel := context.WithCancel(context.Background())

@@ -26,6 +26,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,6 +34,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/clock"
 	"github.com/chronik-stream/chronik/internal/config"
 	"github.com/chronik-stream/chronik/internal/listener"
+	"github.com/chronik-stream/chronik/internal/memory"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/replica"
 	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
@@ -80,6 +82,7 @@ type Options struct {
 	Clock      clock.Clock
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
+	Memory     *memory.Account // of what clients make this node hold; the listener's too
 
 	// TopicConfigs lists the settings of a topic in force, for CreateTopics: its own over the broker's defaults.
 	TopicConfigs func(overrides map[string]string, replicationFactor int) []config.TopicEntry
@@ -114,21 +117,25 @@ type Broker struct {
 
 	sessions    fetchSessions
 	producerIDs producerIDs
-	decodes     budget
-	opens       budget // of batches, at once
+	garbage     atomic.Int64    // what decoding has left to the collector since it was told to look
+	opens       *memory.Account // of batches, at once
+	largeOpens  *memory.Account // of batches that hold more than openFreely, at once
+	answers     *memory.Account // that tell of many partitions and are made at once
 
 	seldom struct{ transactional, producerID, autoCreate seldom } // what clients can have logged at will
 }
 
 // New makes a broker. It starts nothing; give it to a listener.
 func New(o Options) (*Broker, error) {
-	if o.Controller == nil || o.Replicas == nil || o.Clock == nil || o.Logger == nil || o.Registerer == nil {
-		return nil, errors.New("broker: Controller, Replicas, Clock, Logger and Registerer must be given")
+	if o.Controller == nil || o.Replicas == nil || o.Clock == nil || o.Logger == nil || o.Registerer == nil || o.Memory == nil {
+		return nil, errors.New("broker: Controller, Replicas, Clock, Logger, Registerer and Memory must be given")
 	}
 	if o.Settings.AloneTimeout <= 0 {
 		o.Settings.AloneTimeout = 30 * time.Second
 	}
-	b := &Broker{o: o, s: o.Settings, log: o.Logger, ctl: o.Controller, decodes: budget{limit: decodeBudget}, opens: budget{limit: runtime.GOMAXPROCS(0)}}
+	b := &Broker{o: o, s: o.Settings, log: o.Logger, ctl: o.Controller}
+	b.opens, b.largeOpens = memory.New(int64(runtime.GOMAXPROCS(0))), memory.New(1)
+	b.answers = memory.New(int64(max(1, runtime.GOMAXPROCS(0)/2)))
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.sessions = fetchSessions{b: b, slots: o.Settings.FetchSessions, byID: map[int32]*fetchSet{}}
 	b.producerIDs.asking = make(chan struct{}, 1)

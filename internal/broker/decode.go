@@ -1,66 +1,29 @@
 package broker
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"reflect"
+	"runtime"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronik-stream/chronik/internal/memory"
 )
 
 // kmsg makes what a frame claims before it looks whether that can be there: up to decodeFactor bytes
-// for each byte of the body. A small body is decoded as it comes; a larger one first takes that much of a
-// budget that all connections share, on its reader, which may wait.
+// for each byte of the body. A small body is decoded as it comes; a larger one first takes that much of the
+// account of all memory for clients, on its reader, which may wait.
 const (
 	decodeFactor = 104
 	decodeFreely = 16 << 10
-	decodeBudget = 2 * decodeFactor * defaultFrame
+	// decodeGarbage is how much decoding may leave to the collector before that is told to look: it would wait until the
+	// heap has doubled, and a few megabytes of claims make that much in no time.
+	decodeGarbage = 32 << 20
 )
 
 // errBody ends a connection whose request cannot be decoded.
 var errBody = errors.New("the body ends before its last field, or claims more than it holds")
-
-// budget is bytes that decoding may take.
-type budget struct {
-	limit int
-
-	mu    sync.Mutex
-	taken int
-	freed chan struct{} // closed and replaced when something is given back; nil while nobody waits
-}
-
-// take waits for n bytes. One who asks for more than there is gets it when nobody else has any.
-func (b *budget) take(ctx context.Context, n int) error {
-	for {
-		b.mu.Lock()
-		if b.taken == 0 || b.taken+n <= b.limit {
-			b.taken += n
-			b.mu.Unlock()
-			return nil
-		}
-		if b.freed == nil {
-			b.freed = make(chan struct{})
-		}
-		freed := b.freed
-		b.mu.Unlock()
-		select {
-		case <-freed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-func (b *budget) give(n int) {
-	b.mu.Lock()
-	b.taken -= n
-	if b.freed != nil {
-		close(b.freed)
-		b.freed = nil
-	}
-	b.mu.Unlock()
-}
 
 // decoded serves a request of kmsg's making. The body is copied first: kmsg's byte fields alias what
 // they are read from, and the frame is gone when the reader goes on.
@@ -74,32 +37,90 @@ func (s *session) decoded(body []byte) (func(), error) {
 	return func() { s.decodeLarge(&c, kept) }, nil
 }
 
-// decodeLarge decodes and serves a request on the connection's reader, within the budget.
+// decodeLarge decodes and serves a request on the connection's reader, within the account.
 func (s *session) decodeLarge(c *call, body []byte) {
-	n := decodeFactor * len(body)
-	if err := s.b.decodes.take(s.b.ctx, n); err != nil {
+	account, n := s.b.o.Memory, int64(decodeFactor*len(body))
+	account.Force(int64(len(body))) // it was in the listener's hand a moment ago
+	defer account.Give(int64(len(body)))
+	if err := account.Take(s.b.ctx, n, int64(len(body)), memory.Large); err != nil {
 		s.client.Close(err)
 		return
 	}
-	defer s.b.decodes.give(n)
-	then, err := s.decode(c, body)
-	if err != nil {
-		s.client.Close(err)
-		return
+	req, err := c.parse(body)
+	made := n // more cannot be told of what was not decoded to its end
+	if err == nil {
+		made = min(n, sizeOf(reflect.ValueOf(req)))
 	}
-	if then != nil {
+	account.Give(n - made)
+	var then func()
+	if err == nil {
+		then, err = s.dispatch(c, req)
+	}
+	switch {
+	case err != nil:
+		s.client.Close(err)
+	case then != nil:
 		then()
 	}
+	account.Give(made)
+	s.b.swept(made)
 }
 
-// decode decodes a body, which is the request's from then on, and serves it as its row says.
+// sizeOf is how much memory the slices, strings and structs below v take.
+func sizeOf(v reflect.Value) (n int64) {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			n = int64(v.Elem().Type().Size()) + sizeOf(v.Elem())
+		}
+	case reflect.String:
+		n = int64(v.Len())
+	case reflect.Struct:
+		for i := range v.NumField() {
+			n += sizeOf(v.Field(i))
+		}
+	case reflect.Slice:
+		n = int64(v.Cap()) * int64(v.Type().Elem().Size())
+		if k := v.Type().Elem().Kind(); k == reflect.Struct || k == reflect.String || k == reflect.Slice {
+			for i := range v.Len() {
+				n += sizeOf(v.Index(i))
+			}
+		}
+	}
+	return n
+}
+
+// swept notes that n bytes are left to the collector, and has it run when they are many.
+func (b *Broker) swept(n int64) {
+	if b.garbage.Add(n) < decodeGarbage {
+		return
+	}
+	b.garbage.Store(0)
+	runtime.GC()
+}
+
+// decode decodes a small body, which is the request's from then on, and serves it as its row says.
 func (s *session) decode(c *call, body []byte) (func(), error) {
-	r := c.row
-	req := kmsg.RequestForKey(r.key)
+	req, err := c.parse(body)
+	if err != nil {
+		return nil, err
+	}
+	return s.dispatch(c, req)
+}
+
+// parse decodes a body.
+func (c *call) parse(body []byte) (kmsg.Request, error) {
+	req := kmsg.RequestForKey(c.row.key)
 	req.SetVersion(c.version)
 	if req.ReadFrom(body) != nil { // kmsg has one error, which speaks of a response
-		return nil, fmt.Errorf("broker: %s version %d: %w", r.name, c.version, errBody)
+		return nil, fmt.Errorf("broker: %s version %d: %w", c.row.name, c.version, errBody)
 	}
+	return req, nil
+}
+
+// dispatch serves a request as its row says.
+func (s *session) dispatch(c *call, req kmsg.Request) (func(), error) {
+	r := c.row
 	switch {
 	case r.now != nil:
 		resp := r.now(s.b, c, req)

@@ -2,49 +2,22 @@ package broker
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"fmt"
+	"reflect"
 	"testing"
 	"testing/synctest"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-func TestBudget(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := budget{limit: 10}
-		ctx, cancel := context.WithCancel(t.Context())
-		must := func(err error) {
-			t.Helper()
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		must(b.take(ctx, 100)) // alone, whatever its size
-		got := make(chan int, 2)
-		for _, n := range []int{4, 6} {
-			go func() {
-				if b.take(ctx, n) == nil {
-					got <- n
-				}
-			}()
-		}
-		synctest.Wait()
-		if len(got) > 0 {
-			t.Fatal("taken beyond the limit")
-		}
-		b.give(100)
-		synctest.Wait()
-		wantEqual(t, "taken together", len(got), 2)
-		failed := make(chan error)
-		go func() { failed <- b.take(ctx, 1) }()
-		synctest.Wait()
-		cancel()
-		if err := <-failed; err == nil {
-			t.Fatal("taken after the end")
-		}
-	})
+// TestSizeOf: what a request has been made of is told from its slices and strings.
+func TestSizeOf(t *testing.T) {
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	base := sizeOf(reflect.ValueOf(req))
+	req.TopicNames = make([]string, 1000)
+	req.TopicNames[3] = "a topic"
+	wantEqual(t, "size", sizeOf(reflect.ValueOf(req))-base, 16_000+7)
 }
 
 // TestLargeBodies are served as small ones are: in order, whatever kind of row.
@@ -87,7 +60,7 @@ func TestLargeBodies(t *testing.T) {
 		wantEqual(t, "later", len(reads[2]().(*kmsg.OffsetFetchResponse).Topics[0].Partitions), 3*many)
 		wantEqual(t, "now", len(reads[3]().(*kmsg.ListOffsetsResponse).Topics[0].Partitions), many)
 		synctest.Wait() // a request gives back what it took after its response
-		wantEqual(t, "budget left", b.broker.decodes.taken, 0)
+		wantEqual(t, "memory taken", b.broker.o.Memory.Used(), 0)
 
 		// A body that cannot be decoded, and a frame longer than its row allows.
 		for _, size := range []int{100_000, defaultFrame + 1} {
@@ -100,6 +73,6 @@ func TestLargeBodies(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		wantEqual(t, "budget left", b.broker.decodes.taken, 0)
+		wantEqual(t, "memory taken", b.broker.o.Memory.Used(), 0)
 	})
 }

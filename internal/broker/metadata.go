@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/internal/group"
+	"github.com/chronik-stream/chronik/internal/memory"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
 )
@@ -15,6 +16,9 @@ import (
 // autoCreateTimeout is how long Metadata waits for topics to be created. The request
 // may be about topics that exist too, and those should not wait for a controller that is not there.
 const autoCreateTimeout = 3 * time.Second
+
+// fewTopics is how many topics may be asked for without waiting for others who ask for many.
+const fewTopics = 100
 
 // Metadata (key 3), versions 0 to 13, at any broker: the brokers that are alive, and topics with their
 // partitions and leaders. Topics that do not exist are created if the client and auto.create.topics.enable
@@ -36,6 +40,13 @@ func (b *Broker) metadata(c *call, req *kmsg.MetadataRequest) kmsg.Response {
 	var refused map[string]error
 	if !all && b.s.AutoCreateTopics && (req.AllowAutoTopicCreation || c.version < 4) {
 		refused = b.autoCreate(c.ctx, c.version, req.Topics)
+	}
+	if all || len(req.Topics) > fewTopics {
+		// A long answer takes a millisecond of a processor: hundreds who ask for one do not hold up those who write and read.
+		if b.answers.Take(c.ctx, 1, 0, memory.Small) != nil {
+			return nil
+		}
+		defer b.answers.Give(1)
 	}
 	v := metadataView{img: b.ctl.Image(), version: c.version, authorized: req.IncludeTopicAuthorizedOperations}
 	resp := kmsg.NewPtrMetadataResponse()

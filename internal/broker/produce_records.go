@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/chronik-stream/chronik/internal/config"
+	"github.com/chronik-stream/chronik/internal/memory"
 	"github.com/chronik-stream/chronik/internal/record"
 	"github.com/chronik-stream/chronik/internal/wire"
 )
@@ -14,6 +15,32 @@ import (
 // in another compression than compression.type names. It runs on the connection's reader; as many batches are
 // open at once as there are processors, which bounds the memory that bombs can take.
 
+// openFreely is how much a batch may hold to be opened beside others. Of those that hold more, one is open at a time.
+const openFreely = 4 << 20
+
+// open returns what a batch holds; done is to be called when that is not needed any more. It does not wait for the account of
+// all memory for clients, for its callers hold read buffers of that, each of which another one could wait for.
+func (b *Broker) open(batch record.Batch, limit int) (p []byte, done func(), err error) {
+	p, err = batch.Open(min(limit, openFreely))
+	if !errors.Is(err, record.ErrLimit) || limit <= openFreely {
+		return p, func() {}, err
+	}
+	if err := b.largeOpens.Take(b.ctx, 1, 0, memory.Small); err != nil {
+		return nil, nil, err
+	}
+	most := int64(min(limit, record.MaxDecompressed))
+	b.o.Memory.Force(most)
+	done = func() {
+		b.o.Memory.Give(most)
+		b.largeOpens.Give(1)
+		b.swept(most)
+	}
+	if p, err = batch.Open(limit); err != nil {
+		done()
+	}
+	return p, done, err
+}
+
 // checkRecords opens a batch that has passed CheckProduced, checks its records, and returns what is to be
 // appended. A greatest timestamp that the header has wrong is set right, as Kafka does: the time index is made of it.
 func (s *session) checkRecords(t *config.Topic, l record.Limits, b record.Batch) (record.Batch, error) {
@@ -21,14 +48,15 @@ func (s *session) checkRecords(t *config.Topic, l record.Limits, b record.Batch)
 	if codec == b.Codec() && !t.ChecksRecords() {
 		return b, nil
 	}
-	if err := s.b.opens.take(s.b.ctx, 1); err != nil {
+	if err := s.b.opens.Take(s.b.ctx, 1, 0, memory.Small); err != nil {
 		return nil, err
 	}
-	defer s.b.opens.give(1)
-	p, err := b.Open(int(t.MaxDecompressedBytes))
+	defer s.b.opens.Give(1)
+	p, done, err := s.b.open(b, int(t.MaxDecompressedBytes))
 	if err != nil {
 		return nil, err
 	}
+	defer done()
 	greatest, err := b.CheckRecords(p, l, t.Compacted())
 	if err != nil {
 		return nil, err

@@ -42,6 +42,7 @@ type Settings struct {
 	DeleteTopic              bool  // delete.topic.enable
 
 	SocketRequestMaxBytes int32         // socket.request.max.bytes
+	QueuedMaxRequestBytes int64         // queued.max.request.bytes; -1 when not set
 	ConnectionsMaxIdle    time.Duration // connections.max.idle.ms
 	MaxConnections        int32         // max.connections
 	MaxConnectionsPerIP   int32         // max.connections.per.ip

@@ -1,8 +1,11 @@
 package listener
 
 import (
+	"context"
 	"encoding/binary"
 	"time"
+
+	"github.com/chronik-stream/chronik/internal/memory"
 )
 
 const (
@@ -13,8 +16,11 @@ const (
 	// are in the buffer.
 	maxRun = 64 << 10
 	// keepSmall is the longest part of a frame that is moved out of a pool buffer while its
-	// connection waits for the rest and others want memory.
+	// connection waits for the rest and memory is short.
 	keepSmall = 32 << 10
+	// atOnce is the class of the buffer, of 2 MiB, up to which a frame's claim is believed while memory is short: a frame that is given
+	// all that it needs at once does not wait for the second half with the first in its hand.
+	atOnce = 3
 	// frameGrace and frameRate say how long a frame may take to arrive.
 	frameGrace = 30 * time.Second
 	frameRate  = 64 << 10 // bytes a second
@@ -23,21 +29,25 @@ const (
 )
 
 // room implements taker: free space for at least one byte, and if the size of the frame under
-// way is known, as much of it as may be taken now.
+// way is known, as much of it as may be taken now. When memory is short no more than keepSmall of a frame is read before
+// there is a buffer that may be held until the frame is whole: what has been read can then be moved out of the pool
+// whenever the client pauses.
 func (c *Client) room() []byte {
 	if c.buf == nil {
-		b := c.l.pool.get(c.class)
+		b := c.l.pool.get(c.class, 0, holding(c.class))
 		if b == nil && c.class > 0 {
-			b = c.l.pool.get(0)
+			b = c.l.pool.get(0, 0, memory.Small)
 		}
 		if b == nil {
 			return nil
 		}
 		c.buf, c.pooled, c.r, c.w = b, true, 0, 0
-		return c.buf
+		return c.thrifty()
 	}
 	if !c.pooled {
-		if b := c.l.pool.get(c.class); b != nil {
+		if b := c.l.pool.get(c.class, len(c.buf), holding(c.class)); b != nil {
+			c.replace(b)
+		} else if b := c.l.pool.get(0, len(c.buf), memory.Small); b != nil {
 			c.replace(b)
 		}
 	}
@@ -46,14 +56,40 @@ func (c *Client) room() []byte {
 	}
 	need := c.frameSize()
 	if len(c.buf)-c.r >= need && c.w < len(c.buf) {
-		return c.buf[c.w:]
+		return c.thrifty()
 	}
 	if need <= len(c.buf) {
-		c.w = copy(c.buf, c.buf[c.r:c.w])
-		c.r = 0
-		return c.buf[c.w:]
+		c.compact()
+		return c.thrifty()
 	}
 	return c.grow(need)
+}
+
+// holding is the class of memory that a buffer belongs to.
+func holding(k int) memory.Class {
+	if k == 0 {
+		return memory.Small
+	}
+	return memory.Large
+}
+
+// thrifty returns what of the free part of the buffer may be read into.
+func (c *Client) thrifty() []byte {
+	if !c.pooled || len(c.buf) > readBuffer || !c.l.account.Pressed() {
+		return c.buf[c.w:]
+	}
+	if c.w-c.r < keepSmall {
+		return c.buf[c.w:min(len(c.buf), c.r+keepSmall)]
+	}
+	if !c.l.account.Spacious() {
+		return nil
+	}
+	return c.buf[c.w:]
+}
+
+func (c *Client) compact() {
+	c.w = copy(c.buf, c.buf[c.r:c.w])
+	c.r = 0
 }
 
 // frameSize returns the length of the frame under way with its size, or of what must be there to know it.
@@ -64,22 +100,22 @@ func (c *Client) frameSize() int {
 	return sizeBytes + int(binary.BigEndian.Uint32(c.buf[c.r:]))
 }
 
-// grow moves a frame that does not fit into a buffer of twice the size, once this one is full.
-// So no client has more memory than twice what it has sent; one whose last frames were
-// large gets a large buffer at once (class).
+// grow moves a frame that does not fit into a buffer of twice the size, once this one is full, or while memory is short
+// into one of atOnce or the frame's size, once there are keepSmall bytes of it. So no client has more
+// memory than twice what it has sent, or atOnce; one whose last frames were large gets a large buffer at once (class).
 func (c *Client) grow(need int) []byte {
 	if c.r > 0 {
-		c.w = copy(c.buf, c.buf[c.r:c.w])
-		c.r = 0
+		c.compact()
 	}
-	if c.w < len(c.buf) {
-		return c.buf[c.w:]
+	short := c.short()
+	if c.w < len(c.buf) && !short {
+		return c.thrifty()
 	}
-	k := 0
-	if c.pooled {
-		k = class(len(c.buf)) + 1
+	k := c.nextClass()
+	if short {
+		k = max(k, min(class(need), atOnce))
 	}
-	b := c.l.pool.get(k)
+	b := c.l.pool.get(k, len(c.buf), memory.Large)
 	if b == nil {
 		return nil
 	}
@@ -87,13 +123,33 @@ func (c *Client) grow(need int) []byte {
 	return c.buf[c.w:]
 }
 
+// short reports whether the frame under way must wait for a buffer of its own because memory is short.
+func (c *Client) short() bool {
+	return c.pooled && len(c.buf) == readBuffer && c.w-c.r >= keepSmall && c.l.account.Pressed()
+}
+
+// nextClass is the class of the buffer that follows when this one is full.
+func (c *Client) nextClass() int {
+	if !c.pooled {
+		return 0
+	}
+	return class(len(c.buf)) + 1
+}
+
 // replace puts the pool's buffer b in the place of buf.
 func (c *Client) replace(b []byte) {
 	n := copy(b, c.buf[c.r:c.w])
+	c.release()
+	c.buf, c.pooled, c.r, c.w = b, true, 0, n
+}
+
+// release gives the memory of buf back.
+func (c *Client) release() {
 	if c.pooled {
 		c.l.pool.put(c.buf)
+	} else {
+		c.l.account.Give(int64(len(c.buf)))
 	}
-	c.buf, c.pooled, c.r, c.w = b, true, 0, n
 }
 
 // idle implements taker.
@@ -102,18 +158,20 @@ func (c *Client) idle() bool {
 		c.giveBack()
 		return true
 	}
-	if c.pooled && c.w-c.r <= keepSmall && c.l.pool.pressed() {
+	if c.pooled && c.w-c.r <= keepSmall && c.l.account.Pressed() {
 		c.shrink()
 	}
-	return c.buf == nil
+	return !c.pooled
 }
 
 // shrink moves what is left into a buffer of its own and gives the pool's back.
 func (c *Client) shrink() {
-	rest := append(make([]byte, 0, max(2*(c.w-c.r), 64)), c.buf[c.r:c.w]...)
-	n := len(rest)
+	n := c.w - c.r
+	rest := make([]byte, max(n+n/4, 64))
+	copy(rest, c.buf[c.r:c.w])
+	c.l.account.Force(int64(len(rest)))
 	c.l.pool.put(c.buf)
-	c.buf, c.pooled, c.r, c.w = rest[:cap(rest)], false, 0, n
+	c.buf, c.pooled, c.r, c.w = rest, false, 0, n
 	c.holds.Store(0)
 }
 
@@ -122,9 +180,7 @@ func (c *Client) giveBack() {
 	switch {
 	case c.buf == nil:
 	case c.r == c.w:
-		if c.pooled {
-			c.l.pool.put(c.buf)
-		}
+		c.release()
 		c.buf, c.pooled, c.r, c.w = nil, false, 0, 0
 	case c.pooled && c.w-c.r <= keepSmall:
 		c.shrink()
@@ -173,23 +229,44 @@ func (c *Client) settleClass(used int) {
 
 // waitForMemory waits until the pool has the buffer that room was refused.
 func (c *Client) waitForMemory() error {
-	k := c.class
-	if c.buf != nil {
-		k = 0
-		if c.pooled {
-			k = class(len(c.buf)) + 1
+	ctx, done := c.untilStopped()
+	defer done()
+	k, kind := 0, memory.Small
+	if c.buf != nil && c.w-c.r >= keepSmall {
+		if k, kind = min(class(c.frameSize()), atOnce), memory.Large; c.pooled && !c.short() {
+			k = c.nextClass()
 		}
 	}
-	b := c.l.pool.wait(k, c.stopping)
-	switch {
-	case b == nil:
-		return errDraining
-	case c.buf == nil:
-		c.buf, c.pooled, c.r, c.w = b, true, 0, 0
-	default:
-		c.replace(b)
+	if c.pooled && c.w-c.r <= keepSmall {
+		c.shrink() // nobody waits with memory in the hand that others wait for, if it can be helped
 	}
+	b, err := c.l.pool.wait(ctx, k, len(c.buf), kind)
+	if err != nil {
+		return err
+	}
+	if c.buf == nil {
+		c.buf, c.pooled, c.r, c.w = b, true, 0, 0
+		return nil
+	}
+	c.replace(b)
 	return nil
+}
+
+// untilStopped returns a context that ends when the connection does or is drained; done is to be called.
+func (c *Client) untilStopped() (_ context.Context, done func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	c.mu.Lock()
+	c.giveUp = cancel
+	if c.draining || c.dead != nil {
+		cancel(errDraining)
+	}
+	c.mu.Unlock()
+	return ctx, func() {
+		c.mu.Lock()
+		c.giveUp = nil
+		c.mu.Unlock()
+		cancel(nil)
+	}
 }
 
 // dropBuffer gives the buffer back, whatever is in it.

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -54,6 +55,7 @@ type Client struct {
 	sweptDue, sweptBytes int64 // due and arrived at the last tick
 
 	queued atomic.Int32 // slots in the queue; changed under mu
+	behind atomic.Bool  // a goroutine writes what the client did not take at once; changed under mu
 
 	mu         sync.Mutex
 	moved      sync.Cond // a slot has left the queue, or dead was set
@@ -61,6 +63,7 @@ type Client struct {
 	writing    bool      // somebody has the writing role
 	dead       error     // why nothing is written any more
 	draining   bool
+	giveUp     context.CancelCauseFunc // ends the reader's wait for memory; nil while it does not wait
 
 	sending sending // belongs to the holder of the writing role
 
@@ -86,13 +89,12 @@ func (c *Client) Close(reason error) {
 	c.killLocked(reason)
 	c.mu.Unlock()
 	c.conn.Abort()
-	c.l.pool.nudge()
 }
 
 func (c *Client) killLocked(reason error) {
 	if c.dead == nil {
 		c.dead = reason
-		c.moved.Broadcast()
+		c.stopWaitingLocked(reason)
 	}
 }
 
@@ -100,10 +102,17 @@ func (c *Client) killLocked(reason error) {
 func (c *Client) drain() {
 	c.mu.Lock()
 	c.draining = true
-	c.moved.Broadcast()
+	c.stopWaitingLocked(errDraining)
 	c.mu.Unlock()
 	c.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
-	c.l.pool.nudge()
+}
+
+// stopWaitingLocked wakes whoever waits for the queue or for memory.
+func (c *Client) stopWaitingLocked(why error) {
+	c.moved.Broadcast()
+	if c.giveUp != nil {
+		c.giveUp(why)
+	}
 }
 
 func (c *Client) stopping() bool {
@@ -186,7 +195,7 @@ func (c *Client) serveBuffered() error {
 			break
 		}
 		c.served.Store(true)
-		if alone == nil && int(c.queued.Load()) < maxInFlight && (c.run == nil || len(c.run.Buf) < maxRun) {
+		if alone == nil && !c.full() && (c.run == nil || len(c.run.Buf) < maxRun) {
 			continue
 		}
 		c.settle()
@@ -203,7 +212,7 @@ func (c *Client) serveBuffered() error {
 	if serveErr == nil {
 		c.expectRest()
 	}
-	if serveErr == nil && c.queued.Load() >= maxInFlight {
+	if serveErr == nil && c.full() {
 		return c.waitInFlight()
 	}
 	return serveErr
@@ -245,11 +254,15 @@ func (c *Client) next() ([]byte, error) {
 	return have[sizeBytes : sizeBytes+size : sizeBytes+size], nil
 }
 
+// full reports whether no more requests are served for now: too many are in flight, or the client does not take the
+// responses that it has.
+func (c *Client) full() bool { return c.queued.Load() >= maxInFlight || c.behind.Load() }
+
 // waitInFlight waits until there is room for one more request.
 func (c *Client) waitInFlight() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.queued.Load() >= maxInFlight && c.dead == nil && !c.draining {
+	for c.full() && c.dead == nil && !c.draining {
 		c.moved.Wait()
 	}
 	if c.dead != nil {

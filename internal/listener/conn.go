@@ -34,8 +34,8 @@ type Conn interface {
 type taker interface {
 	// room returns free space to read into, at least one byte, or nil if there is none to give now.
 	room() []byte
-	// idle takes back what room gave if nothing has been read into it, and reports whether
-	// the connection holds no buffer now. It is called before waiting for the client.
+	// idle takes back what room gave if nothing has been read into it, or little while memory is short, and reports
+	// whether the connection has no room now. It is called before waiting for the client.
 	idle() bool
 	// took is told that n bytes were read into what room returned last. It works on them for as long as it likes.
 	took(n int) error

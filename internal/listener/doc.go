@@ -27,6 +27,10 @@
 // others wait for memory a frame that holds some must grow at that rate from the start;
 // connections without requests are closed.
 //
+// Read buffers, and large responses that a client does not take, come from one account, which the broker's decoding shares
+// (package memory). When half of it is taken, the first 32 KiB of a frame are read and no more until there is a buffer for all of
+// it, and whoever waits for one holds only those; a quarter is for small frames alone.
+//
 // # State and goroutines
 //
 // A Listener holds the set of its clients under one mutex. A Client's read state belongs to

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chronik-stream/chronik/internal/memory"
 )
 
 // Handler makes a Session for each connection.
@@ -51,22 +53,26 @@ type Options struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 
-	IdleTimeout  time.Duration // connections.max.idle.ms; default 10 min
-	FirstRequest time.Duration // how long a new connection may take to its first request; default 10 s
-	Limits       Limits        // of the connections, to begin with
-	ReadMemory   int64         // bytes of all read buffers together; default 256 MiB
-	DrainGrace   time.Duration // how long responses that are owed may take when the server stops; default 1 s
+	IdleTimeout  time.Duration   // connections.max.idle.ms; default 10 min
+	FirstRequest time.Duration   // how long a new connection may take to its first request; default 10 s
+	Limits       Limits          // of the connections, to begin with
+	Memory       *memory.Account // of what clients make the server hold; default DefaultMemory bytes
+	DrainGrace   time.Duration   // how long responses that are owed may take when the server stops; default 1 s
 }
+
+// DefaultMemory is the size of the account that a listener makes itself.
+const DefaultMemory = 128 << 20
 
 // Listener serves the connections that a net.Listener accepts.
 type Listener struct {
-	o    Options
-	ln   net.Listener
-	pool *pool
-	m    *metrics
-	tick atomic.Int64 // of the sweep
-	wg   sync.WaitGroup
-	wake chan struct{} // tells the accept loop that a connection has ended or the limits have changed
+	o       Options
+	ln      net.Listener
+	pool    *pool
+	account *memory.Account
+	m       *metrics
+	tick    atomic.Int64 // of the sweep
+	wg      sync.WaitGroup
+	wake    chan struct{} // tells the accept loop that a connection has ended or the limits have changed
 
 	mu       sync.Mutex
 	limits   Limits
@@ -93,16 +99,18 @@ func New(ln net.Listener, o Options) (*Listener, error) {
 	setDefault(&o.IdleTimeout, 10*time.Minute)
 	setDefault(&o.FirstRequest, 10*time.Second)
 	setDefault(&o.DrainGrace, time.Second)
-	setDefault(&o.ReadMemory, 256<<20)
+	if o.Memory == nil {
+		o.Memory = memory.New(DefaultMemory)
+	}
 	l := &Listener{
-		o: o, ln: ln, pool: newPool(o.ReadMemory), m: newMetrics(o.Registerer),
+		o: o, ln: ln, pool: newPool(o.Memory), account: o.Memory, m: newMetrics(o.Registerer, o.Memory),
 		wake: make(chan struct{}, 1), clients: map[*Client]struct{}{}, perIP: map[string]int{},
 	}
 	l.SetLimits(o.Limits)
 	return l, nil
 }
 
-func setDefault[T int | int64 | time.Duration](p *T, v T) {
+func setDefault(p *time.Duration, v time.Duration) {
 	if *p <= 0 {
 		*p = v
 	}
@@ -123,7 +131,6 @@ func (l *Listener) Run(ctx context.Context) error {
 	l.ln.Close()
 	l.drain()
 	stopSweep()
-	l.pool.close()
 	l.wg.Wait()
 	return err
 }
@@ -233,7 +240,7 @@ func (l *Listener) sweep(ctx context.Context) {
 		all := l.snapshotLocked()
 		l.mu.Unlock()
 		was := starved
-		starved = l.pool.starved()
+		starved = l.account.Waiting() > 0
 		for _, c := range all {
 			err := c.overdue(now)
 			if c.stuck() && err == nil && starved && was && rand.IntN(giveWay) == 0 {

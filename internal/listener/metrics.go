@@ -1,6 +1,10 @@
 package listener
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chronik-stream/chronik/internal/memory"
+)
 
 // metrics are a listener's counters.
 type metrics struct {
@@ -9,7 +13,7 @@ type metrics struct {
 	refused, blocked  *prometheus.CounterVec // by why
 }
 
-func newMetrics(r prometheus.Registerer) *metrics {
+func newMetrics(r prometheus.Registerer, a *memory.Account) *metrics {
 	m := &metrics{
 		open: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "chronik_kafka_connections", Help: "Client connections that are open.",
@@ -33,6 +37,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	for _, why := range []string{byTotal, byRate} {
 		m.blocked.WithLabelValues(why)
 	}
+	gauge := func(name, help string, f func() int64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(f()) })
+	}
+	r.MustRegister(
+		gauge("chronik_client_memory_bytes", "Memory that requests and responses of clients hold now.", a.Used),
+		gauge("chronik_client_memory_limit_bytes", "The most that they may hold: queued.max.request.bytes.", a.Limit),
+		gauge("chronik_client_memory_waiting", "Requests that wait for memory.", func() int64 { return int64(a.Waiting()) }),
+	)
 	r.MustRegister(m.open, m.accepted, m.refused, m.blocked, m.garbage)
 	return m
 }

@@ -1,8 +1,11 @@
 package listener
 
 import (
+	"context"
 	"math/bits"
 	"sync"
+
+	"github.com/chronik-stream/chronik/internal/memory"
 )
 
 const (
@@ -13,26 +16,19 @@ const (
 )
 
 // pool holds the read buffers of a listener: for each size a stack, so that what is taken is
-// what was used last. It bounds the bytes that connections hold, and when the bound is reached
-// they wait, in no order; one that holds nothing is always let in if nobody else holds anything.
-// A quarter is for buffers of the smallest class alone, so that small requests do not wait for large ones.
+// what was used last. What connections hold is taken from the account of all memory for clients, and what lies in the
+// stacks fills no more than what nobody has taken.
 type pool struct {
-	limit   int64
-	reserve int64
+	account *memory.Account
 
-	mu      sync.Mutex
-	freed   sync.Cond
-	free    [classes][][]byte
-	low     [classes]int // fewest free buffers since the last trim
-	held    int64        // bytes of buffers that connections hold
-	waiting int
-	closed  bool
+	mu   sync.Mutex
+	free [classes][][]byte
+	low  [classes]int // fewest free buffers since the last trim
 }
 
-func newPool(limit int64) *pool {
-	p := &pool{limit: max(limit, readBuffer)}
-	p.reserve = p.limit / 4
-	p.freed.L = &p.mu
+func newPool(a *memory.Account) *pool {
+	p := &pool{account: a}
+	a.OnShort(p.fit)
 	return p
 }
 
@@ -48,86 +44,68 @@ func class(n int) int {
 	return k
 }
 
-// get returns a buffer of class k, nil if the bound forbids it.
-func (p *pool) get(k int) []byte {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.getLocked(k)
-}
-
-func (p *pool) getLocked(k int) []byte {
-	n := readBuffer << k
-	limit := p.limit
-	if k > 0 {
-		limit -= p.reserve
-	}
-	if p.held > 0 && p.held+int64(n) > limit {
+// get returns a buffer of class k, nil if the account forbids it. own is what the caller will give back for it.
+func (p *pool) get(k, own int, c memory.Class) []byte {
+	if !p.account.TryTake(readBuffer<<k, int64(own), c) {
 		return nil
 	}
-	p.held += int64(n)
+	return p.buffer(k)
+}
+
+// wait returns a buffer of class k once the account allows it, or why ctx ended before.
+func (p *pool) wait(ctx context.Context, k, own int, c memory.Class) ([]byte, error) {
+	if err := p.account.Take(ctx, readBuffer<<k, int64(own), c); err != nil {
+		return nil, err
+	}
+	return p.buffer(k), nil
+}
+
+// buffer returns a buffer for memory that has been taken.
+func (p *pool) buffer(k int) []byte {
+	p.mu.Lock()
 	if l := len(p.free[k]); l > 0 {
 		b := p.free[k][l-1]
-		p.free[k][l-1] = nil
-		p.free[k] = p.free[k][:l-1]
-		p.low[k] = min(p.low[k], l-1)
+		p.popLocked(k)
+		p.mu.Unlock()
 		return b
 	}
-	return make([]byte, n)
+	p.mu.Unlock()
+	return make([]byte, readBuffer<<k)
 }
 
-// wait returns a buffer of class k once the bound allows it, or nil when the pool is closed or
-// give is called for and says so: give is asked after every wake-up.
-func (p *pool) wait(k int, give func() bool) []byte {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.waiting++
-	defer func() { p.waiting-- }()
-	for {
-		if b := p.getLocked(k); b != nil {
-			return b
-		}
-		if p.closed || give() {
-			return nil
-		}
-		p.freed.Wait()
-	}
+// popLocked takes the newest buffer off a stack.
+func (p *pool) popLocked(k int) {
+	l := len(p.free[k])
+	p.free[k][l-1] = nil
+	p.free[k] = p.free[k][:l-1]
+	p.low[k] = min(p.low[k], l-1)
+	p.account.Keep(-(readBuffer << k))
 }
 
-// put takes a buffer back.
+// put takes a buffer back. It lies in its stack before its memory is given back, so that who gets that finds it there.
 func (p *pool) put(b []byte) {
+	n := int64(cap(b))
 	k := class(cap(b))
 	p.mu.Lock()
-	p.held -= int64(cap(b))
 	p.free[k] = append(p.free[k], b[:cap(b)])
-	wake := p.waiting > 0
+	p.account.Keep(n)
 	p.mu.Unlock()
-	if wake {
-		p.freed.Broadcast()
+	p.account.Give(n)
+	// A sixteenth more than there is room for: those who are given the memory have not come for their buffers yet.
+	if p.account.Over() > p.account.Limit()/16 {
+		p.fit()
 	}
 }
 
-// nudge makes those who wait ask whether they still want to.
-func (p *pool) nudge() {
+// fit lets go of free buffers, the largest first, until what is left has room beside what is taken.
+func (p *pool) fit() {
 	p.mu.Lock()
-	wake := p.waiting > 0
-	p.mu.Unlock()
-	if wake {
-		p.freed.Broadcast()
+	defer p.mu.Unlock()
+	for k := classes - 1; k >= 0; k-- {
+		for len(p.free[k]) > 0 && p.account.Over() > 0 {
+			p.popLocked(k)
+		}
 	}
-}
-
-// starved reports whether connections wait for memory.
-func (p *pool) starved() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.waiting > 0
-}
-
-// pressed reports whether more than half of the bound is held.
-func (p *pool) pressed() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.held > p.limit/2
 }
 
 // trim lets go of the buffers that nobody needed since the last trim.
@@ -135,20 +113,13 @@ func (p *pool) trim() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for k := range p.free {
-		l := len(p.free[k])
 		drop := p.low[k]
 		if k == 0 {
 			drop /= 2
 		}
-		clear(p.free[k][l-drop:])
-		p.free[k] = p.free[k][:l-drop]
-		p.low[k] = l - drop
+		for range drop {
+			p.popLocked(k)
+		}
+		p.low[k] = len(p.free[k])
 	}
-}
-
-func (p *pool) close() {
-	p.mu.Lock()
-	p.closed = true
-	p.mu.Unlock()
-	p.freed.Broadcast()
 }

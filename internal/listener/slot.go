@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/invariant"
+	"github.com/chronik-stream/chronik/internal/memory"
 	"github.com/chronik-stream/chronik/internal/vfs"
 )
 
@@ -41,8 +42,13 @@ type Slot struct {
 	done bool // guarded by c.mu
 }
 
-// maxKeptBuf is the largest buffer that a free slot keeps.
-const maxKeptBuf = 64 << 10
+const (
+	// maxKeptBuf is the largest buffer that a free slot keeps, and what of its responses a client that does not take them
+	// may make the server hold without being charged for it.
+	maxKeptBuf = 64 << 10
+	// hurriedGrace is frameGrace for who does not take large responses while memory is short.
+	hurriedGrace = time.Second
+)
 
 var slots = sync.Pool{New: func() any { return new(Slot) }}
 
@@ -150,12 +156,14 @@ func (c *Client) flushRun() {
 
 // sending is a chain of slots on its way, and how much of it has left.
 type sending struct {
-	head *Slot
-	n    int32 // slots of the queue that the chain stands for
-	at   int   // bytes of head.Buf that are written
-	cut  int   // file ranges of head that are sent
-	part int   // bytes of the next file range that are sent
-	slow bool  // a write deadline is set
+	head  *Slot
+	n     int32 // slots of the queue that the chain stands for
+	at    int   // bytes of head.Buf that are written
+	cut   int   // file ranges of head that are sent
+	part  int   // bytes of the next file range that are sent
+	slow  bool  // a write deadline is set
+	held  int   // bytes of the chain that are taken from the account, because they wait for the client
+	hurry bool  // the account did not have them
 }
 
 // pumpLocked takes the writing role, unless somebody has it, and writes until nothing at the head of
@@ -172,6 +180,7 @@ func (c *Client) pumpLocked(reader bool) {
 		whole, err := c.push(false)
 		if !whole && err == nil {
 			if !reader {
+				c.behind.Store(true)
 				c.l.wg.Go(c.writer)
 				c.mu.Lock()
 				return // the role is the goroutine's
@@ -195,6 +204,7 @@ func (c *Client) writer() {
 		c.sent(c.pushAll())
 		c.mu.Lock()
 	}
+	c.behind.Store(false)
 	c.writing = false
 	c.moved.Broadcast()
 	c.mu.Unlock()
@@ -208,6 +218,7 @@ func (c *Client) sent(err error) {
 		s.free()
 		s = next
 	}
+	c.l.account.Give(int64(c.sending.held))
 	if c.sending.slow && err == nil {
 		err = c.conn.SetWriteDeadline(time.Time{})
 	}
@@ -268,12 +279,31 @@ func (c *Client) dropLocked() {
 
 // pushAll writes the rest of the chain, however long the client takes within its deadlines.
 func (c *Client) pushAll() error {
+	c.charge()
 	for {
 		whole, err := c.push(true)
 		if whole || err != nil {
 			return err
 		}
 	}
+}
+
+// charge takes the memory of a chain that waits for the client from the account. A client whose responses do not fit
+// there any more has little time to take them.
+func (c *Client) charge() {
+	s := &c.sending
+	n := -maxKeptBuf
+	for h := s.head; h != nil; h = h.next {
+		n += cap(h.Buf)
+	}
+	if n <= 0 {
+		return
+	}
+	s.hurry = !c.l.account.TryTake(int64(n), 0, memory.Large)
+	if s.hurry {
+		c.l.account.Force(int64(n))
+	}
+	s.held = n
 }
 
 // push writes what it can of the chain, and with wait all of it. whole tells that nothing is left.
@@ -339,7 +369,11 @@ func (c *Client) pushSlot(h *Slot, wait bool) (whole bool, err error) {
 
 func (c *Client) writePart(p []byte, more, wait bool) (int, error) {
 	if wait {
-		if err := c.deadline(frameGrace + time.Duration(len(p))*time.Second/frameRate); err != nil {
+		grace := frameGrace
+		if c.sending.hurry {
+			grace = hurriedGrace
+		}
+		if err := c.deadline(grace + time.Duration(len(p))*time.Second/frameRate); err != nil {
 			return 0, err
 		}
 	}

@@ -42,6 +42,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/cluster"
 	"github.com/chronik-stream/chronik/internal/config"
 	"github.com/chronik-stream/chronik/internal/listener"
+	"github.com/chronik-stream/chronik/internal/memory"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/replica"
 	"github.com/chronik-stream/chronik/internal/storage"
@@ -66,6 +67,7 @@ type Node struct {
 
 	dir      *dataDirectory
 	disk     *diskSpace
+	memory   *memory.Account // of what clients make this node hold
 	storage  *storage.Directory
 	cluster  *cluster.Cluster
 	replicas *replica.Manager
@@ -133,6 +135,7 @@ func (n *Node) build(ctx context.Context) (err error) {
 	if n.storage, err = storage.OpenDirectory(n.storageOptions()); err != nil {
 		return err
 	}
+	n.memory = clientMemory(n.cfg.QueuedMaxRequestBytes)
 	n.groups = broker.NewGroups(n.groupOptions())
 	if n.broker, err = broker.New(n.brokerOptions()); err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/cluster"
 	"github.com/chronik-stream/chronik/internal/config"
 	"github.com/chronik-stream/chronik/internal/listener"
+	"github.com/chronik-stream/chronik/internal/memory"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/replica"
 	"github.com/chronik-stream/chronik/internal/storage"
@@ -163,6 +164,7 @@ func (n *Node) brokerOptions() broker.Options {
 		Clock:        n.env.Clock,
 		Logger:       n.log,
 		Registerer:   n.env.Registry,
+		Memory:       n.memory,
 		TopicConfigs: c.TopicEntries,
 		Settings: broker.Settings{
 			AutoCreateTopics:         c.AutoCreateTopics,
@@ -183,6 +185,7 @@ func (n *Node) listenerOptions(ctx context.Context) (listener.Options, error) {
 		Handler:     n.broker,
 		Logger:      n.log,
 		Registerer:  n.env.Registry,
+		Memory:      n.memory,
 		IdleTimeout: c.ConnectionsMaxIdle,
 		Limits: listener.Limits{
 			Connections:  limit(c.MaxConnections),
@@ -211,6 +214,17 @@ func (n *Node) listenerOptions(ctx context.Context) (listener.Options, error) {
 	}
 	return o, nil
 }
+
+// clientMemory makes the account of what clients can make the node hold.
+func clientMemory(bytes int64) *memory.Account {
+	if bytes < 0 {
+		bytes = listener.DefaultMemory
+	}
+	return memory.New(max(bytes, leastMemory))
+}
+
+// leastMemory is what the account must have for a handful of clients to get on at all.
+const leastMemory = 8 << 20
 
 // limit turns Kafka's largest integer, which stands for no limit, into 0, and 0 into -1.
 func limit(v int32) int {
