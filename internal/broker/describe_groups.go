@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -10,7 +11,8 @@ import (
 )
 
 // DescribeGroups (key 15), versions 0 to 6, at the groups' coordinator: state, protocol and members.
-// Metadata and assignments are shown while the group is stable.
+// Metadata and assignments are shown while the group is stable. A group that is asked for again in the same request is
+// INVALID_REQUEST there.
 //
 //   - 1: throttle time in the answer. 2: the same.
 //   - 3: what the client is authorized to do with the group, if it asks (KIP-430).
@@ -22,16 +24,31 @@ func (b *Broker) describeGroups(c *call, req *kmsg.DescribeGroupsRequest, r *rep
 	resp := kmsg.NewPtrDescribeGroupsResponse()
 	resp.Groups = make([]kmsg.DescribeGroupsResponseGroup, len(req.Groups))
 	g := pendingAnswers{left: len(req.Groups) + 1, done: func() { r.send(resp) }}
+	seen := map[string]struct{}{}
 	for i, id := range req.Groups {
 		answer := func(d group.Description) {
 			described := describedGroup(version, req.IncludeAuthorizedOperations, d)
 			g.one(func() { resp.Groups[i] = described })
+		}
+		if twice(seen, id) {
+			answer(group.Description{Err: errTwice, Group: id})
+			continue
 		}
 		b.o.Groups.submit(id,
 			func(m *group.Machine, now shards.Now) shards.Result { return m.Describe(now, id, answer) },
 			func(err error) { answer(group.Description{Err: err, Group: id}) })
 	}
 	g.one(func() {})
+}
+
+// errTwice refuses what a request asks for again: a large answer would cost a few bytes each time.
+var errTwice = fmt.Errorf("%w: it was asked for before in the same request", errInvalidRequest)
+
+// twice tells whether key was seen, and notes it.
+func twice[K comparable](seen map[K]struct{}, key K) bool {
+	_, again := seen[key]
+	seen[key] = struct{}{}
+	return again
 }
 
 func describedGroup(version int16, authorized bool, d group.Description) kmsg.DescribeGroupsResponseGroup {

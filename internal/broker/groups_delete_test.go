@@ -117,6 +117,50 @@ func TestTrap06_OffsetDeleteIsNeverFlexible(t *testing.T) {
 	})
 }
 
+// TestWhatIsAskedForTwice: a request of 1 MiB could have a large answer made a hundred thousand times.
+func TestWhatIsAskedForTwice(t *testing.T) {
+	inBox(t, func(t *testing.T, b *box) {
+		b.topic("x", 2)
+		b.groupTopic()
+		c := b.dial()
+		b.commitAndFetch(c, 9, "g", "", -1)
+		dr := kmsg.NewPtrDescribeGroupsRequest()
+		dr.Groups = []string{"g", "h", "g"}
+		for v := int16(0); v <= 6; v++ {
+			groups := do[*kmsg.DescribeGroupsResponse](c, dr, v).Groups
+			wantEqual(t, fmt.Sprint("described ", v), []any{groups[0].ErrorCode, groups[0].State, groups[2].ErrorCode, groups[2].Group}, []any{0, "Empty", codeInvalidRequest, "g"})
+		}
+		fr := kmsg.NewPtrOffsetFetchRequest()
+		fr.Group = "g"
+		for range 2 {
+			one, fg, ft := kmsg.NewOffsetFetchRequestTopic(), kmsg.NewOffsetFetchRequestGroup(), kmsg.NewOffsetFetchRequestGroupTopic()
+			one.Topic, one.Partitions = "x", []int32{0, 1}
+			ft.Topic, ft.TopicID, ft.Partitions = "x", b.ctl.Image().TopicByName("x").ID, []int32{0, 1, 0}
+			fg.Group, fg.Topics = "g", append(fg.Topics, ft)
+			fr.Topics, fr.Groups = append(fr.Topics, one), append(fr.Groups, fg)
+		}
+		for v := int16(1); v <= 10; v++ {
+			resp := do[*kmsg.OffsetFetchResponse](c, fr, v)
+			var got, want []any
+			if v < 8 {
+				for _, rt := range resp.Topics {
+					for _, p := range rt.Partitions {
+						got = append(got, p.Offset, p.ErrorCode)
+					}
+				}
+				want = []any{42, 0, -1, 0, -1, codeInvalidRequest, -1, codeInvalidRequest}
+			} else {
+				for _, p := range resp.Groups[0].Topics[0].Partitions {
+					got = append(got, p.Offset, p.ErrorCode)
+				}
+				got = append(got, resp.Groups[1].ErrorCode, len(resp.Groups[1].Topics))
+				want = []any{42, 0, -1, 0, -1, codeInvalidRequest, codeInvalidRequest, 0}
+			}
+			wantEqual(t, fmt.Sprint("fetched ", v), got, want)
+		}
+	})
+}
+
 // TestDeletionWhereThereIsNoState: another broker's group is NOT_COORDINATOR, and of one that loads nothing is deleted.
 func TestDeletionWhereThereIsNoState(t *testing.T) {
 	inBox(t, func(t *testing.T, b *box) {

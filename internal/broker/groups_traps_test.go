@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/chronik-stream/chronik/internal/metadata"
 )
 
 // fetchAll asks for the offsets of one group with topics as given, and returns how many topics the answer has.
@@ -77,53 +75,6 @@ func TestTrap10_WhatFollowsAWaitingJoinGroupIsAnsweredBehindIt(t *testing.T) {
 		wantEqual(t, "groups while it waited", len(list().(*kmsg.ListGroupsResponse).Groups), 1)
 		wantEqual(t, "versions", versions().(*kmsg.ApiVersionsResponse).ErrorCode, 0)
 		wantEqual(t, "deletion while it waited", deleted().(*kmsg.DeleteGroupsResponse).Groups[0].ErrorCode, codeNonEmptyGroup)
-	})
-}
-
-// TestTrap13_MinimumsThatClientsLookFor: a librdkafka before 2.11.1 has consumer groups only if these versions are in the ranges.
-func TestTrap13_MinimumsThatClientsLookFor(t *testing.T) {
-	looksFor := map[string][]int16{
-		"Produce": {2, 3, 7}, "Fetch": {4, 10}, "ListOffsets": {1}, "FindCoordinator": {0},
-		"JoinGroup": {0}, "SyncGroup": {0}, "Heartbeat": {0}, "LeaveGroup": {0},
-		"OffsetCommit": {2}, "OffsetFetch": {1}, "InitProducerID": {0}, "ApiVersions": {0},
-	}
-	inBox(t, func(t *testing.T, b *box) {
-		found := 0
-		for _, k := range askVersions(b.dial(), 0).ApiKeys {
-			for _, v := range looksFor[kmsg.NameForKey(k.ApiKey)] {
-				wantEqual(t, fmt.Sprint(kmsg.NameForKey(k.ApiKey), " has version ", v), k.MinVersion <= v && v <= k.MaxVersion, true)
-			}
-			if looksFor[kmsg.NameForKey(k.ApiKey)] != nil {
-				found++
-			}
-		}
-		wantEqual(t, "APIs", found, len(looksFor))
-	})
-}
-
-// TestTrap15_TopicIDsGoTogether: versions that name topics by their ids are advertised, so Metadata gives ids and they all take them.
-func TestTrap15_TopicIDsGoTogether(t *testing.T) {
-	inBox(t, func(t *testing.T, b *box) {
-		x := b.topicOf("x", 1)
-		b.groupTopic()
-		c := b.dial()
-		highest := map[int16]int16{}
-		for _, k := range askVersions(c, 3).ApiKeys {
-			highest[k.ApiKey] = k.MaxVersion
-		}
-		for key, v := range map[int16]int16{0: 13, 1: 13, 3: 10, 8: 10, 9: 10} {
-			wantEqual(t, fmt.Sprint(kmsg.NameForKey(key), " has version ", v), highest[key] >= v, true)
-		}
-		for v := int16(10); v <= highest[3]; v++ {
-			req := kmsg.NewPtrMetadataRequest()
-			rt := kmsg.NewMetadataRequestTopic()
-			rt.Topic = kmsg.StringPtr("x")
-			req.Topics = append(req.Topics, rt)
-			wantEqual(t, fmt.Sprint("id in version ", v), do[*kmsg.MetadataResponse](c, req, v).Topics[0].TopicID, x.id)
-		}
-		wantEqual(t, "an id", x.id != metadata.ID{}, true)
-		wantEqual(t, "produced", produceTo(c, 13, produceOf(x, 1, batchOf(t, nil, "v")))[0].ErrorCode, 0)
-		b.commitAndFetch(c, 10, "g", "", -1)
 	})
 }
 

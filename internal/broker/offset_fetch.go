@@ -22,6 +22,8 @@ import (
 //   - 9: member id and epoch of the consumer protocol (KIP-848).
 //   - 10: topics by their ids.
 //
+// A group, or a partition of it, that is asked for again in the same request is INVALID_REQUEST there.
+//
 // RequireStable changes nothing: an answer always waits for the commits that are on their way, and
 // offsets of open transactions there are none. Left out: checks of member epochs (KIP-848).
 func (b *Broker) offsetFetch(c *call, req *kmsg.OffsetFetchRequest, r *reply) {
@@ -36,13 +38,19 @@ func (b *Broker) offsetFetch(c *call, req *kmsg.OffsetFetchRequest, r *reply) {
 		g.done()
 		return
 	}
+	seen := map[string]struct{}{}
 	for i := range req.Groups {
 		asked := &req.Groups[i]
 		f := b.newFetch(c.version, asked.Topics)
-		b.fetchOffsets(asked.Group, f, func(a group.FetchAnswer) {
+		answer := func(a group.FetchAnswer) {
 			answered := f.group(asked, a)
 			g.one(func() { resp.Groups[i] = answered })
-		})
+		}
+		if twice(seen, asked.Group) {
+			answer(group.FetchAnswer{Err: errTwice})
+			continue
+		}
+		b.fetchOffsets(asked.Group, f, answer)
 	}
 }
 
@@ -74,17 +82,21 @@ type offsetFetch struct {
 	all        bool
 	asked      []kmsg.OffsetFetchRequestGroupTopic
 	partitions []group.TopicPartition // of asked, in order, without those of unknown ids
+	again      []bool                 // of partitions: it was asked for before
 }
 
 func (b *Broker) newFetch(version int16, topics []kmsg.OffsetFetchRequestGroupTopic) *offsetFetch {
 	f := &offsetFetch{version: version, img: b.ctl.Image(), all: topics == nil, asked: topics}
+	seen := map[group.TopicPartition]struct{}{}
 	for _, t := range topics {
 		name, ok := f.name(t)
 		if !ok {
 			continue
 		}
 		for _, p := range t.Partitions {
-			f.partitions = append(f.partitions, group.TopicPartition{Topic: name, Partition: p})
+			tp := group.TopicPartition{Topic: name, Partition: p}
+			f.partitions = append(f.partitions, tp)
+			f.again = append(f.again, twice(seen, tp))
 		}
 	}
 	return f
@@ -114,19 +126,23 @@ func (f *offsetFetch) topics(offsets []group.Committed) []kmsg.OffsetFetchRespon
 		return f.allTopics(offsets)
 	}
 	answered := make([]kmsg.OffsetFetchResponseGroupTopic, len(f.asked))
+	again := f.again
 	for i, t := range f.asked {
 		answered[i] = kmsg.NewOffsetFetchResponseGroupTopic()
 		answered[i].Topic, answered[i].TopicID = t.Topic, t.TopicID
 		_, known := f.name(t)
 		for _, p := range t.Partitions {
 			part := noCommit(p)
-			if known {
-				if c := &offsets[0]; f.current(c) {
-					part = committedPartition(c)
-				}
-				offsets = offsets[1:]
-			} else {
+			switch {
+			case !known:
 				part.ErrorCode = codeUnknownTopicID
+			case again[0]:
+				part.ErrorCode = codeInvalidRequest
+			case f.current(&offsets[0]):
+				part = committedPartition(&offsets[0])
+			}
+			if known {
+				offsets, again = offsets[1:], again[1:]
 			}
 			answered[i].Partitions = append(answered[i].Partitions, part)
 		}
