@@ -166,6 +166,9 @@ type Topic struct {
 // Compacted reports whether cleanup.policy contains compact.
 func (t *Topic) Compacted() bool { return slices.Contains(t.CleanupPolicy, "compact") }
 
+// Caches reports whether a write is acknowledged before it is on the disk. flush.messages=1 forbids that, as in Kafka.
+func (t *Topic) Caches() bool { return t.WriteCaching && t.FlushMessages > 1 }
+
 // Deleting reports whether cleanup.policy contains delete, so that retention applies.
 func (t *Topic) Deleting() bool { return slices.Contains(t.CleanupPolicy, "delete") }
 

@@ -55,7 +55,7 @@ func check(t *testing.T, what, noEffect string, used bool) {
 // What is read through methods of this package, or makes up another property.
 var (
 	topicMethods = map[string]bool{
-		"cleanup.policy": true, "min.insync.replicas": true, "message.timestamp.type": true, "produce.validation": true, "remote.storage.enable": true,
+		"cleanup.policy": true, "min.insync.replicas": true, "message.timestamp.type": true, "produce.validation": true, "write.caching": true, "remote.storage.enable": true,
 	}
 	brokerMethods = map[string]bool{
 		"bind.addr": true, "advertised.addr": true, "raft.addr": true, // addresses: KafkaListenAddr, Advertised, RaftListenAddr

@@ -324,7 +324,7 @@ func (p *Partition) settle(w *want, log *storage.Log) {
 		return
 	}
 	v := *p.view.Load()
-	v.log, v.topic, v.caching = log, w.topic, w.topic.WriteCaching || invariant.Mutant("replica-ack-before-flush")
+	v.log, v.topic, v.caching = log, w.topic, w.topic.Caches() || invariant.Mutant("replica-ack-before-flush")
 	v.inSync = int32(len(p.want.isr)) >= p.want.minISR
 	if v.err == ErrOpening {
 		v.err = nil

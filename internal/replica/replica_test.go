@@ -704,6 +704,32 @@ func TestSettingsReachTheLog(t *testing.T) {
 	})
 }
 
+// TestZeroIsNotUnset: what is 0 on purpose is not taken for a setting that nobody has made.
+func TestZeroIsNotUnset(t *testing.T) {
+	inBed(t, func(t *testing.T, b *bed) {
+		b.topic("t", "retention.ms=0", "retention.bytes=0", "flush.ms=0", "index.interval.bytes=0")
+		b.topic("u", "write.caching=true", "flush.messages=1")
+		b.settle()
+		log, err := b.partition("t").Log()
+		b.must(err)
+		if o := log.Options(); o.RetentionMillis != storage.RetainNothing || o.RetentionBytes != storage.RetainNothing || o.FlushMillis != 1 || o.IndexIntervalBytes != 1 {
+			t.Errorf("options %+v", o)
+		}
+		// flush.messages=1 is fsync before the acknowledgement, as in Kafka, whatever write.caching says.
+		stall := b.disk.Inject(vfs.Rule{Ops: vfs.OpSync, Path: "*.log", Stall: true})
+		p := b.partition("u")
+		target := b.append(p, "a")
+		if p.HighWatermark() != 0 || p.Acknowledged(target, false) || p.Acknowledged(target, true) {
+			t.Error("acknowledged before the flush")
+		}
+		stall.Heal()
+		b.settle()
+		if !p.Acknowledged(target, true) {
+			t.Error("not acknowledged after the flush")
+		}
+	})
+}
+
 // TestFailedLogTakesItsPartitionOffline and no other.
 func TestFailedLogTakesItsPartitionOffline(t *testing.T) {
 	inBed(t, func(t *testing.T, b *bed) {

@@ -219,6 +219,9 @@ func (l *Log) takeLocked(b record.Batch, o *LogOptions, now int64) error {
 			return err
 		}
 	}
+	if l.active().size+w.bytes == 0 {
+		l.firstTime = b.MaxTimestamp()
+	}
 	if b.HasProducerID() {
 		marker, err := parseMarker(b)
 		if err != nil {
@@ -241,7 +244,14 @@ func (l *Log) mustRollLocked(b record.Batch, o *LogOptions, now int64) bool {
 		return false
 	}
 	return size+int64(len(b)) > int64(o.SegmentBytes) || b.LastOffset()-s.base > math.MaxInt32 || s.index.full(o.SegmentIndexBytes) ||
-		now-l.begunLocked(s, now) >= o.SegmentMillis-int64(l.jitter*float64(o.SegmentJitter))
+		l.tooOldLocked(s, b, o, now)
+}
+
+// tooOldLocked tells whether segment.ms has passed since the active segment was begun: by the clock, so that
+// retention can let it go, or by the records, so that old ones that are loaded now do not stay until the newest goes.
+func (l *Log) tooOldLocked(s *segment, b record.Batch, o *LogOptions, now int64) bool {
+	most := o.SegmentMillis - int64(l.jitter*float64(min(o.SegmentJitter, o.SegmentMillis)))
+	return now-l.begunLocked(s, now) >= most || l.firstTime > 0 && b.MaxTimestamp()-l.firstTime > most
 }
 
 // begunLocked returns when the active segment was begun. After a start that is not known: its
@@ -250,10 +260,11 @@ func (l *Log) begunLocked(s *segment, now int64) int64 {
 	if l.begun > 0 {
 		return l.begun
 	}
-	l.begun = now
+	l.begun, l.firstTime = now, 0
 	if h, err := s.acquire(); err == nil {
 		if b, err := firstBatch(h, s); err == nil && b.header.MaxTimestamp() > 0 {
-			l.begun = min(now, b.header.MaxTimestamp())
+			l.firstTime = b.header.MaxTimestamp()
+			l.begun = min(now, l.firstTime)
 		}
 		h.release()
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -146,6 +147,9 @@ func TestRetention(t *testing.T) {
 		{"bytes of four segments", LogOptions{RetentionBytes: 4 * size}, 10, 6},
 		{"bytes of four and a half", LogOptions{RetentionBytes: 4*size + 1}, 10, 5},
 		{"less than the active segment", LogOptions{RetentionBytes: 1}, 10, 9},
+		{"retention.ms=0", LogOptions{RetentionMillis: RetainNothing}, 10, 10},
+		{"retention.bytes=0", LogOptions{RetentionBytes: RetainNothing}, 10, 10},
+		{"retention.bytes=0, and for ever", LogOptions{RetentionMillis: -1, RetentionBytes: RetainNothing}, 10, 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fsys := vfs.NewMem()
@@ -161,6 +165,75 @@ func TestRetention(t *testing.T) {
 				t.Errorf("after a restart it has %d to %d, %v", back.Start(), back.End(), back.Err())
 			}
 		})
+	}
+}
+
+// TestSegmentMillis: a segment ends segment.ms after its begin, by the clock or by its records, whichever comes first.
+func TestSegmentMillis(t *testing.T) {
+	const hour = int64(time.Hour / time.Millisecond)
+	const begin = int64(1_700_000_000_000)
+	for _, c := range []struct {
+		name    string
+		o       LogOptions
+		advance time.Duration // of the clock, from one append to the next
+		times   []int64       // of the records, in hours
+		want    []int64       // where segments begin
+	}{
+		{"by the clock", LogOptions{SegmentMillis: 3 * hour}, time.Hour, []int64{0, 0, 0, 0, 0, 0, 0}, []int64{0, 3, 6}},
+		{"by old records", LogOptions{SegmentMillis: 3 * hour}, 0, []int64{-900, -899, -897, -896, -894, -890}, []int64{0, 3, 5}},
+		{"by records of the future", LogOptions{SegmentMillis: 3 * hour}, 0, []int64{0, 3, 4, 5, 7, 8}, []int64{0, 2, 5}},
+		{"not by those that go back", LogOptions{SegmentMillis: 3 * hour}, 0, []int64{0, -100, 1, -200, 2, -300}, []int64{0}},
+		{"a wild producer makes few", LogOptions{SegmentMillis: 3 * hour}, 0, []int64{-900, 0, -900, 0, -900, 0}, []int64{0, 1}},
+		{"without timestamps", LogOptions{SegmentMillis: 3 * hour}, time.Hour, []int64{-begin, -begin, -begin, -begin}, []int64{0, 3}},
+		{"a jitter as long as it", LogOptions{SegmentMillis: 3 * hour, SegmentJitter: 100 * hour}, 0, []int64{0, 0, 0}, []int64{0}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			now := clock.NewManual(begin)
+			fsys := vfs.NewMem()
+			d := memDirectory(t, fsys, func(o *DirectoryOptions) { o.Clock = now })
+			l := createLog(t, d, "orders", c.o)
+			for i, at := range c.times {
+				if i == len(c.times)/2 && c.advance == 0 { // a restart does not forget when the segment was begun
+					mustFlush(t, d)
+					d = memDirectory(t, fsys.Kill(), func(o *DirectoryOptions) { o.Clock = now })
+					l = d.Log("orders", 0)
+					l.SetOptions(c.o)
+				}
+				mustAppend(t, l, 0, makeBatch(batchSpec{records: 1, valueSize: 100, timestamp: begin + at*hour}))
+				now.Add(c.advance)
+			}
+			var got []int64
+			for _, s := range *l.segments.Load() {
+				got = append(got, s.base)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("segments begin at %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+// TestSegmentJitter: it makes segments shorter, by no more than it says, and not all alike.
+func TestSegmentJitter(t *testing.T) {
+	const hour = int64(time.Hour / time.Millisecond)
+	now := clock.NewManual(1_700_000_000_000)
+	d := memDirectory(t, vfs.NewMem(), func(o *DirectoryOptions) { o.Clock = now })
+	l := createLog(t, d, "orders", LogOptions{SegmentMillis: 100 * hour, SegmentJitter: 50 * hour})
+	for range 2000 {
+		mustAppend(t, l, 0, simpleBatch(1, 10))
+		now.Add(time.Hour)
+	}
+	lengths := map[int64]bool{}
+	segments := *l.segments.Load()
+	for i, s := range segments[1:] {
+		n := s.base - segments[i].base
+		if n < 50 || n > 100 {
+			t.Errorf("a segment of %d hours", n)
+		}
+		lengths[n] = true
+	}
+	if len(lengths) < 5 {
+		t.Errorf("%d lengths among %d segments", len(lengths), len(segments))
 	}
 }
 

@@ -65,8 +65,9 @@ type Log struct {
 	durable     point      // the flushed offset and its place
 
 	// When the active segment was begun (wall clock, 0 if not known), and this segment's share of segment.jitter.ms.
-	begun  int64
-	jitter float64
+	begun     int64
+	jitter    float64
+	firstTime int64 // the greatest timestamp of its first batch; with begun, known from the first append on
 
 	// What a checkpoint has to do.
 	recovery     point    // everything below is durable, with all that recovery needs

@@ -3,6 +3,7 @@ package storage
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,17 +22,20 @@ type LogID struct {
 // String returns topic-partition, which is also the name of the log's directory.
 func (id LogID) String() string { return fmt.Sprintf("%s-%d", id.Topic, id.Partition) }
 
+// RetainNothing is what retention.ms=0 and retention.bytes=0 are in LogOptions, where 0 stands for the default.
+const RetainNothing = math.MinInt64
+
 // LogOptions are the topic properties that matter to a log, named as Kafka's. A zero
 // value stands for Kafka's default.
 type LogOptions struct {
 	SegmentBytes       int32 // segment.bytes; default 1 GiB
-	SegmentMillis      int64 // segment.ms, by the wall clock since the segment was begun; default 7 days
-	SegmentJitter      int64 // segment.jitter.ms, taken off SegmentMillis at random
+	SegmentMillis      int64 // segment.ms, by the wall clock since the segment was begun, or by the timestamps since its first batch; default 7 days
+	SegmentJitter      int64 // segment.jitter.ms, at most SegmentMillis: as much as that is taken off it at random
 	SegmentIndexBytes  int32 // segment.index.bytes; default 10 MiB
 	IndexIntervalBytes int32 // index.interval.bytes; default 4096
 
-	RetentionMillis int64         // retention.ms; below 0 for ever; default for ever, the caller sets Kafka's 7 days
-	RetentionBytes  int64         // retention.bytes; below 0 or 0 for no limit
+	RetentionMillis int64         // retention.ms; -1 for ever; default for ever, the caller sets Kafka's 7 days
+	RetentionBytes  int64         // retention.bytes; -1 for no limit; default no limit
 	FileDeleteDelay time.Duration // file.delete.delay.ms; 0 deletes files as soon as the background gets to it
 
 	// WriteCaching lets the flush follow an append by up to 256 KiB or 100 ms, or FlushMessages or

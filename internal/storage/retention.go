@@ -85,6 +85,7 @@ func (d *Directory) retain(ctx context.Context, now int64) {
 // reason if nothing may go. It never returns one in the active segment, nor above the bound.
 func (l *Log) retentionStart(now int64) (int64, string) {
 	o := l.Options()
+	o.RetentionMillis, o.RetentionBytes = retained(o.RetentionMillis), retained(o.RetentionBytes)
 	if o.RetentionMillis < 0 && o.RetentionBytes < 0 || l.Err() != nil {
 		return 0, ""
 	}
@@ -112,6 +113,14 @@ func (l *Log) retentionStart(now int64) (int64, string) {
 		start = max(start, next)
 	}
 	return start, reason
+}
+
+// retained returns how much a setting of retention keeps, below 0 for all.
+func retained(setting int64) int64 {
+	if setting == RetainNothing {
+		return 0
+	}
+	return setting
 }
 
 // newest returns the time of the segment's newest record: its greatest timestamp, unless that lies
