@@ -9,7 +9,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 TOOL     := $(GO) tool -modfile=tools/go.mod
 SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: help build demo test race clients java mutants fuzz bench microbench accept power lint generate build-all clean
+.PHONY: help build demo test race clients suites java mutants fuzz bench microbench accept power lint generate build-all clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ race: ## the tests under the race detector, short (needs a C compiler)
 
 clients: ## seven Kafka clients, and Kafka's own tools, against a cluster of the binary
 	cd test/clients && CGO_ENABLED=1 $(GO) test -count=1 -timeout 20m ./...
+
+suites: ## the tests of franz-go, kafka-go and sarama (network namespaces: root)
+	cd test/suites && $(GO) test -count=1 -timeout 40m -v ./...
 
 java: ## fetches what test/clients/java/pom.xml names (needs a JDK and Maven)
 	cd test/clients && TEST_CLIENTS_REQUIRED=1 CGO_ENABLED=0 $(GO) test -count=1 -run TestClassPaths .
@@ -58,6 +61,7 @@ lint: ## formatting, vet for every system, staticcheck
 	@out=$$($(TOOL) gofumpt -l cmd internal test tools/protogen); if [ -n "$$out" ]; then echo "gofumpt: $$out"; exit 1; fi
 	for os in linux darwin windows; do GOOS=$$os $(GO) vet -tags $(TAGS) ./... || exit 1; done
 	cd test/clients && $(GO) vet ./... && CGO_ENABLED=1 $(GO) vet ./...
+	cd test/suites && $(GO) vet ./...
 	cd test/bench && $(GO) vet ./...
 	$(TOOL) staticcheck -tags $(TAGS) ./...
 

@@ -1,0 +1,376 @@
+//go:build linux
+
+package suites
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chronik-stream/chronik/test/proctest"
+)
+
+var update = flag.Bool("update", false, "add what passes for the first time to testdata and write COMPATIBILITY.md")
+
+// suite is the tests of one module.
+type suite struct {
+	name, module, pkg string
+	how               string   // where it runs, for COMPATIBILITY.md
+	flags             []string // of the build
+	patch             []patch
+}
+
+// patch is a change to a fixture of a suite.
+type patch struct{ file, old, new, why string }
+
+var (
+	franzGo = suite{
+		name: "franz-go", module: "github.com/twmb/franz-go", pkg: "github.com/twmb/franz-go/pkg/kgo",
+		how: "three nodes; `KGO_TEST_RF=1`, `KGO_TEST_RECORDS=5000`",
+	}
+	kafkaGo = suite{
+		name: "kafka-go", module: "github.com/segmentio/kafka-go", pkg: "github.com/segmentio/kafka-go",
+		how: "one node with `message.max.bytes=200000000` on localhost:9092, in a network namespace of its own; `KAFKA_VERSION=4.0.0`, `KAFKA_SKIP_NETTEST=1`",
+	}
+	saramaFunctional = suite{
+		name: "sarama", module: "github.com/IBM/sarama", pkg: "github.com/IBM/sarama", flags: []string{"-tags", "functional"},
+		how: "five nodes with `auto.create.topics.enable=false` and `group.initial.rebalance.delay.ms=0` behind proxies, in a network namespace of their own; `KAFKA_VERSION=4.0.0`",
+		patch: []patch{
+			{"functional_test.go", "ReplicationFactor: 3", "ReplicationFactor: 1", "partitions have one replica here"},
+		},
+	}
+	suites = []suite{franzGo, kafkaGo, saramaFunctional}
+)
+
+func TestFranzGo(t *testing.T) {
+	bin, dir := franzGo.build(t)
+	cl := proctest.Run(t, proctest.Config{Nodes: 3})
+	franzGo.run(t, bin, dir, "KGO_SEEDS="+strings.Join(cl.Bootstrap(), ","), "KGO_TEST_RF=1", "KGO_TEST_RECORDS=5000", "KGO_LOG_LEVEL=none")
+}
+
+func TestKafkaGo(t *testing.T) {
+	bin, dir := kafkaGo.build(t)
+	inNamespace(t, func(t *testing.T) {
+		startNode(t, 9644, []string{"CHRONIK_MESSAGE_MAX_BYTES=200000000"}, "--admin-addr", "127.0.0.1:9644", "standalone")
+		kafkaGo.run(t, bin, dir, "KAFKA_VERSION=4.0.0", "KAFKA_SKIP_NETTEST=1")
+	})
+}
+
+func TestSarama(t *testing.T) {
+	bin, dir := saramaFunctional.build(t)
+	inNamespace(t, func(t *testing.T) {
+		const nodes = 5
+		like := []string{"CHRONIK_AUTO_CREATE_TOPICS_ENABLE=false", "CHRONIK_GROUP_INITIAL_REBALANCE_DELAY_MS=0"} // as in its own fixture
+		upstream := map[string][2]string{}
+		for i := 1; i <= nodes; i++ {
+			var peers []string
+			for j := 1; j <= nodes; j++ {
+				if j != i {
+					peers = append(peers, fmt.Sprintf("%d@127.0.0.2:%d", j, 5000+j))
+				}
+			}
+			startNode(t, 0, like, "--node-id", fmt.Sprint(i), "--bind-addr", "127.0.0.2", "--advertised-addr", "127.0.0.1", "--kafka-port", fmt.Sprint(29090+i),
+				"--admin-addr", fmt.Sprintf("127.0.0.1:%d", 9640+i), "raft-cluster", "--raft-addr", fmt.Sprintf("127.0.0.2:%d", 5000+i), "--peers", strings.Join(peers, ","))
+			upstream[fmt.Sprintf("kafka%d", i)] = [2]string{fmt.Sprintf("127.0.0.1:%d", 29090+i), fmt.Sprintf("127.0.0.2:%d", 29090+i)}
+		}
+		for i := 1; i <= nodes; i++ {
+			awaitReady(t, 9640+i)
+		}
+		saramaFunctional.run(t, bin, dir, "KAFKA_VERSION=4.0.0", "TOXIPROXY_ADDR="+serveProxies(t, upstream))
+	})
+}
+
+// build compiles the tests of the suite as its module ships them, but for the patches, and returns the
+// binary and the directory to run it in.
+func (s suite) build(t *testing.T) (bin, dir string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("other people's suites take minutes")
+	}
+	top, err := proctest.Top()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin = filepath.Join(top, "bin", "suites", s.name+".test")
+	if os.Getenv(namespaceMark) == "" {
+		if err := os.MkdirAll(filepath.Dir(bin), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shipped := strings.TrimSpace(command(t, "go", "list", "-m", "-f", "{{.Dir}}", s.module))
+	rel := strings.TrimPrefix(strings.TrimPrefix(s.pkg, s.module), "/")
+	if s.patch == nil {
+		if os.Getenv(namespaceMark) == "" {
+			command(t, "go", append(append([]string{"test", "-c", "-o", bin}, s.flags...), s.pkg)...)
+		}
+		return bin, filepath.Join(shipped, rel)
+	}
+	patched := filepath.Join(top, "bin", "suites", s.name)
+	if os.Getenv(namespaceMark) != "" {
+		return bin, filepath.Join(patched, rel)
+	}
+	s.copyPatched(t, shipped, patched)
+	mod := filepath.Join(top, "bin", "suites", s.name+".mod")
+	text := strings.ReplaceAll(readFile(t, "go.mod"), "=> ../..", "=> "+top) + "\nreplace " + s.module + " => " + patched + "\n"
+	writeFile(t, mod, text)
+	writeFile(t, strings.TrimSuffix(mod, ".mod")+".sum", readFile(t, "go.sum"))
+	command(t, "go", append(append([]string{"test", "-c", "-mod=mod", "-modfile=" + mod, "-o", bin}, s.flags...), s.pkg)...)
+	return bin, filepath.Join(patched, rel)
+}
+
+// copyPatched copies the module's files and applies the patches.
+func (s suite) copyPatched(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.RemoveAll(to); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(from, path)
+		if d.IsDir() {
+			return os.MkdirAll(filepath.Join(to, rel), 0o755)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, rel), data, 0o644)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range s.patch {
+		text := readFile(t, filepath.Join(to, p.file))
+		if !strings.Contains(text, p.old) {
+			t.Fatalf("%s has no %q to patch", p.file, p.old)
+		}
+		writeFile(t, filepath.Join(to, p.file), strings.ReplaceAll(text, p.old, p.new))
+	}
+}
+
+var result = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (\S+)`)
+
+// run runs the suite and holds what passes against its list. Tests of the list that fail are run a
+// second time: they are written for a machine of their own, and some bound a wait tightly.
+func (s suite) run(t *testing.T, bin, dir string, env ...string) {
+	t.Helper()
+	var skip []string
+	for _, l := range s.leftOut(t) {
+		skip = append(skip, l.pattern)
+	}
+	list := s.list(t)
+	passed, failed := s.execute(t, bin, dir, env, "-test.skip="+strings.Join(skip, "|"))
+	var again []string
+	for _, name := range list {
+		if top, _, _ := strings.Cut(name, "/"); !passed[name] {
+			again = append(again, regexp.QuoteMeta(top))
+		}
+	}
+	if len(again) > 0 {
+		t.Logf("run again: %s", strings.Join(again, " "))
+		second, _ := s.execute(t, bin, dir, env, "-test.run=^("+strings.Join(again, "|")+")$", "-test.skip="+strings.Join(skip, "|"))
+		for name := range second {
+			passed[name] = true
+		}
+	}
+	for _, name := range list {
+		if !passed[name] {
+			t.Errorf("%s of %s no longer passes (see bin/suites/%s.out)", name, s.name, s.name)
+		}
+		delete(passed, name)
+	}
+	t.Logf("%s: %d in the list; these fail: %v", s.name, len(list), failed)
+	if len(passed) == 0 {
+		return
+	}
+	var grown []string
+	for name := range passed {
+		if parent, _, sub := cutLast(name); !sub || !passed[parent] {
+			grown = append(grown, name)
+		}
+	}
+	grown = slices.DeleteFunc(grown, func(name string) bool {
+		parent, _, sub := cutLast(name)
+		return sub && slices.Contains(list, parent)
+	})
+	if !*update {
+		if len(grown) > 0 {
+			t.Logf("these pass now; run with -update: %s", strings.Join(grown, " "))
+		}
+		return
+	}
+	list = append(list, grown...)
+	sort.Strings(list)
+	writeFile(t, s.file("passes"), strings.Join(list, "\n")+"\n")
+}
+
+// execute runs the binary and returns the names of the tests and subtests that passed, and of those that failed.
+func (s suite) execute(t *testing.T, bin, dir string, env []string, args ...string) (passed map[string]bool, failed []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, bin, append([]string{"-test.v", "-test.timeout=14m"}, args...)...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s: %v", filepath.Base(bin), err)
+	writeFile(t, strings.TrimSuffix(bin, ".test")+".out", string(out))
+	passed = map[string]bool{}
+	for _, line := range strings.Split(string(out), "\n") {
+		if m := result.FindStringSubmatch(line); m != nil && m[1] == "PASS" {
+			passed[m[2]] = true
+		} else if m != nil && m[1] == "FAIL" {
+			failed = append(failed, m[2])
+		}
+	}
+	return passed, failed
+}
+
+// cutLast splits the name of a subtest from that of its parent.
+func cutLast(name string) (parent, sub string, ok bool) {
+	if i := strings.LastIndexByte(name, '/'); i > 0 {
+		return name[:i], name[i+1:], true
+	}
+	return name, "", false
+}
+
+func (s suite) file(kind string) string { return filepath.Join("testdata", s.name+"."+kind) }
+
+func (s suite) list(t *testing.T) []string {
+	data, err := os.ReadFile(s.file("passes"))
+	if err != nil && !*update {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(data))
+}
+
+// leftOut is a pattern of go test's -skip, and why.
+type leftOut struct{ pattern, why string }
+
+func (s suite) leftOut(t *testing.T) []leftOut {
+	t.Helper()
+	var all []leftOut
+	for _, line := range strings.Split(strings.TrimSpace(readFile(t, s.file("leftout"))), "\n") {
+		pattern, why, ok := strings.Cut(line, "\t")
+		if !ok {
+			t.Fatalf("%s: %q has no reason", s.file("leftout"), line)
+		}
+		all = append(all, leftOut{pattern, why})
+	}
+	return all
+}
+
+// startNode starts a node with the ports that the arguments give; it ends with the test. With an admin
+// port it is waited for.
+func startNode(t *testing.T, admin int, env []string, args ...string) {
+	t.Helper()
+	bin, err := proctest.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(bin, append([]string{"--data-dir", filepath.Join(dir, "data")}, args...)...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		log.Close()
+	})
+	if admin != 0 {
+		awaitReady(t, admin)
+	}
+}
+
+func awaitReady(t *testing.T, admin int) {
+	t.Helper()
+	for deadline := time.Now().Add(proctest.Patience); ; time.Sleep(5 * time.Millisecond) {
+		resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/readyz", admin))
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the node with admin port %d is not ready: %v", admin, err)
+		}
+	}
+}
+
+const namespaceMark = "TEST_IN_NAMESPACE"
+
+// inNamespace runs the body in a network namespace of its own, where every port is free, by running
+// this test alone in a child process. It needs root.
+func inNamespace(t *testing.T, body func(t *testing.T)) {
+	t.Helper()
+	if os.Getenv(namespaceMark) != "" {
+		command(t, "ip", "link", "set", "lo", "up")
+		body(t)
+		return
+	}
+	if _, err := proctest.Binary(); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=16m", fmt.Sprintf("-update=%v", *update))
+	cmd.Env = append(os.Environ(), namespaceMark+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		if os.Getenv("TEST_CLIENTS_REQUIRED") != "1" && os.Getuid() != 0 {
+			t.Skipf("SKIPPED, NOT TESTED: a network namespace needs root: %v", err)
+		}
+		t.Fatal(err)
+	}
+}
+
+func command(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, out, errs.String())
+	}
+	return string(out)
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func writeFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
