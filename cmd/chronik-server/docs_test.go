@@ -27,11 +27,20 @@ func TestDocumentsNameRealProperties(t *testing.T) {
 		}
 		for _, m := range dotted.FindAllStringSubmatch(string(text), -1) {
 			name := m[2]
-			if config.Lookup(name) == nil && config.TopicProperty(name) == nil && !isFileOrCode(name) {
+			if !isProperty(name) && !isFileOrCode(name) {
 				t.Errorf("%s names %s, which is no property; did it mean %q?", file, m[0], config.Nearest(name, names()))
 			}
 		}
 	}
+}
+
+func isProperty(name string) bool {
+	for _, k := range []config.Kind{config.KindTopic, config.KindBroker, config.KindGroup, config.KindClientMetrics} {
+		if k.Lookup(name) != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // isFileOrCode tells what has dots too: files, packages, fields of meta.properties, members of Go's.

@@ -19,7 +19,7 @@ const module = "github.com/chronik-stream/chronik/"
 // levels holds the floor of every package: a package imports only lower floors.
 var levels = map[string]int{
 	"proto/raft/v1": 0, "proto/cluster/v1": 0, "proto/metadata/v1": 0,
-	"internal/vfs": 0, "internal/clock": 0, "internal/invariant": 0, "internal/memory": 0, "internal/vnet": 0,
+	"internal/vfs": 0, "internal/clock": 0, "internal/invariant": 0, "internal/logging": 0, "internal/memory": 0, "internal/vnet": 0,
 
 	"internal/rpc": 1, "internal/metadata": 1, "internal/record": 1, "internal/wire": 1, "internal/config": 1,
 

@@ -24,6 +24,7 @@ import (
 	decisions "github.com/chronik-stream/chronik/internal/controller"
 	"github.com/chronik-stream/chronik/internal/group"
 	"github.com/chronik-stream/chronik/internal/listener"
+	"github.com/chronik-stream/chronik/internal/logging"
 	"github.com/chronik-stream/chronik/internal/memory"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/replica"
@@ -37,15 +38,16 @@ import (
 // box is a broker alone in a bubble: the real listener, replicas and storage over
 // memory files and a virtual network, and a controller that decides at once. It can be stopped and started again.
 type box struct {
-	t     *testing.T
-	net   *vnet.Network
-	fs    *vfs.Mem
-	disk  *vfs.Faults   // fs, as the broker sees it
-	flush time.Duration // how long a flush of it takes; see mount
-	clock *clock.Manual
-	ctl   *boxController
-	set   Settings
-	group GroupSettings
+	t       *testing.T
+	net     *vnet.Network
+	fs      *vfs.Mem
+	disk    *vfs.Faults   // fs, as the broker sees it
+	flush   time.Duration // how long a flush of it takes; see mount
+	clock   *clock.Manual
+	ctl     *boxController
+	set     Settings
+	group   GroupSettings
+	loggers *logging.Loggers
 
 	// Outside of a bubble: a real port, and files of the operating system in this directory.
 	tcp  net.Listener
@@ -121,6 +123,7 @@ func newBox(t *testing.T) *box {
 			CommitTimeout: 5 * time.Second, TopicPartitions: 5, TopicReplicationFactor: 1, TopicSegmentBytes: 100 << 20,
 		},
 	}
+	b.loggers = logging.New(slog.DiscardHandler, slog.LevelInfo)
 	b.disk = vfs.NewFaults(b.fs)
 	b.must(b.fs.MkdirAll("/data"))
 	b.must(b.fs.SyncDir("/"))
@@ -136,9 +139,10 @@ func (b *box) start() {
 	b.reg = reg
 	cfg, err := config.Load(config.Sources{})
 	b.must(err)
+	live := config.NewLive(cfg)
 	directory := metadata.ID{15: 200}
 	replicas, err := replica.New(replica.Options{
-		NodeID: 1, DirectoryID: directory, Resolve: cfg.Topic, Created: b.ctl.created, Logger: log, Registerer: reg,
+		NodeID: 1, DirectoryID: directory, Resolve: live.Topic, Created: b.ctl.created, Logger: log, Registerer: reg,
 	})
 	b.must(err)
 	dir, err := storage.OpenDirectory(storage.DirectoryOptions{
@@ -153,7 +157,7 @@ func (b *box) start() {
 	account := memory.New(listener.DefaultMemory)
 	b.broker, err = New(Options{
 		NodeID: 1, Controller: b.ctl, Groups: groups, Replicas: replicas, Clock: b.clock, Logger: log, Registerer: reg, Memory: account,
-		TopicConfigs: cfg.TopicEntries, Settings: b.set,
+		Configs: live, Loggers: b.loggers, Settings: b.set,
 	})
 	b.must(err)
 	ln := b.tcp
@@ -174,7 +178,7 @@ func (b *box) start() {
 		})
 	}
 	b.ctl.register(1, b.lives, directory)
-	b.ctl.subscribe(replicas, groups)
+	b.ctl.subscribe(boxReconfigurer{live, replicas}, replicas, groups)
 	b.ctl.unfence(1)
 	b.end = func() {
 		b.ctl.subscribe()
@@ -184,6 +188,17 @@ func (b *box) start() {
 		b.must(dir.Close(context.Background()))
 	}
 	b.settle()
+}
+
+// boxReconfigurer does what node's does with topics' defaults.
+type boxReconfigurer struct {
+	live     *config.Live
+	replicas *replica.Manager
+}
+
+func (r boxReconfigurer) OnImage(img *metadata.Image, _ *metadata.Delta) {
+	_ = r.live.Set(config.Dynamic{ClusterDefault: img.Config(metadata.ResourceBroker, ""), Broker: img.Config(metadata.ResourceBroker, "1")})
+	r.replicas.Reconfigure()
 }
 
 // mount gives the next life of the broker a disk.

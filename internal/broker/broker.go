@@ -32,8 +32,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/chronik-stream/chronik/internal/clock"
-	"github.com/chronik-stream/chronik/internal/config"
 	"github.com/chronik-stream/chronik/internal/listener"
+	"github.com/chronik-stream/chronik/internal/logging"
 	"github.com/chronik-stream/chronik/internal/memory"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/replica"
@@ -84,8 +84,8 @@ type Options struct {
 	Registerer prometheus.Registerer
 	Memory     *memory.Account // of what clients make this node hold; the listener's too
 
-	// TopicConfigs lists the settings of a topic in force, for CreateTopics: its own over the broker's defaults.
-	TopicConfigs func(overrides map[string]string, replicationFactor int) []config.TopicEntry
+	Configs Configs
+	Loggers *logging.Loggers // nil: those of Logger
 
 	Settings Settings
 }
@@ -127,8 +127,11 @@ type Broker struct {
 
 // New makes a broker. It starts nothing; give it to a listener.
 func New(o Options) (*Broker, error) {
-	if o.Controller == nil || o.Replicas == nil || o.Clock == nil || o.Logger == nil || o.Registerer == nil || o.Memory == nil {
-		return nil, errors.New("broker: Controller, Replicas, Clock, Logger, Registerer and Memory must be given")
+	if o.Controller == nil || o.Replicas == nil || o.Clock == nil || o.Logger == nil || o.Registerer == nil || o.Memory == nil || o.Configs == nil {
+		return nil, errors.New("broker: Controller, Replicas, Clock, Logger, Registerer, Memory and Configs must be given")
+	}
+	if o.Loggers == nil {
+		o.Loggers = logging.Of(o.Logger)
 	}
 	if o.Settings.AloneTimeout <= 0 {
 		o.Settings.AloneTimeout = 30 * time.Second

@@ -73,12 +73,10 @@ func (b *Broker) createdTopic(t *clusterv1.CreateTopicsAnswer_Topic, own map[str
 	}
 	copy(created.TopicID[:], t.GetTopicId())
 	created.NumPartitions, created.ReplicationFactor = t.GetNumPartitions(), int16(t.GetReplicationFactor())
-	if b.o.TopicConfigs == nil {
-		return created
-	}
-	for _, e := range b.o.TopicConfigs(own, int(created.ReplicationFactor)) {
+	for _, e := range b.o.Configs.DescribeTopic(own, int(created.ReplicationFactor)) {
 		entry := kmsg.NewCreateTopicsResponseTopicConfig()
-		entry.Name, entry.Value, entry.Source = e.Property.Name, kmsg.StringPtr(e.Value), int8(e.Source)
+		entry.Name, entry.Value, entry.Source = e.Property.Name, orNull(e.Value, e.Null), int8(e.Source)
+		entry.ReadOnly, entry.IsSensitive = e.ReadOnly, e.Property.Sensitive()
 		created.Configs = append(created.Configs, entry)
 	}
 	return created

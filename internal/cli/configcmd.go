@@ -34,7 +34,7 @@ func (g *globals) configShow() *cobra.Command {
 		Use:   "show [PROPERTY...]",
 		Short: "Print the configuration in force",
 		Long: "Prints every property with the value that a node started with the same flags, environment and file would have:\n" +
-			"of raft-cluster if peers are named, else of standalone.",
+			"of raft-cluster if peers are named, else of standalone. Properties of Kafka that have no effect here are left out unless they are set or named.",
 		Args: cobra.ArbitraryArgs,
 	}
 	cmd.Flags().BoolVar(&origin, "origin", false, "where each value comes from")
@@ -54,7 +54,8 @@ func (g *globals) configShow() *cobra.Command {
 		var r result
 		for _, v := range cfg.Values() {
 			name := v.Property.Name
-			if len(names) > 0 && !slices.Contains(names, name) || changed && v.Origin.Kind == config.FromDefault {
+			isDefault := v.Origin.Kind == config.FromDefault
+			if len(names) > 0 && !slices.Contains(names, name) || changed && isDefault || len(names) == 0 && isDefault && v.Property.Kept() {
 				continue
 			}
 			rows = append(rows, configRow{name, v.Text, v.Origin.String()})

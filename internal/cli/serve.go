@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chronik-stream/chronik/internal/config"
+	"github.com/chronik-stream/chronik/internal/logging"
 )
 
 func (g *globals) standalone() *cobra.Command {
@@ -89,11 +90,12 @@ func newLogger(w io.Writer, level, format string) *slog.Logger {
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		l = slog.LevelInfo // the table lets no other text through
 	}
-	options := &slog.HandlerOptions{Level: l}
+	options := &slog.HandlerOptions{Level: logging.Everything} // what is written is logging's to say
+	var out slog.Handler = slog.NewTextHandler(w, options)
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+		out = slog.NewJSONHandler(w, options)
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return logging.New(out, l).Root()
 }
 
 // sameWish is for how long after the first signal more of them are the same wish: `timeout`, and whoever else

@@ -50,6 +50,8 @@ const (
 	FromFile
 	FromEnvironment
 	FromFlag
+	FromCluster // set at run time for all brokers
+	FromBroker  // set at run time for this broker
 )
 
 // Origin is where a value comes from: its kind, and the place as a person would name it
@@ -85,6 +87,9 @@ type Config struct {
 	values []Value // in the table's order
 	index  map[string]int
 	topic  Topic // the defaults of topics on this broker
+
+	found   map[string]raw // what was given at the start
+	dynamic Dynamic        // and over it
 }
 
 // Mode returns how the server was started.
@@ -106,6 +111,17 @@ func (c *Config) Lookup(name string) (Value, bool) {
 func (c *Config) Given(name string) bool {
 	v, ok := c.Lookup(name)
 	return ok && v.Origin.Kind != FromDefault
+}
+
+// WithoutEffect lists the properties that a person has set and that change nothing, in the table's order.
+func (c *Config) WithoutEffect() []string {
+	var list []string
+	for _, v := range c.values {
+		if v.Property.NoEffect != "" && v.Origin.Kind != FromDefault && !v.followed {
+			list = append(list, v.Property.Name)
+		}
+	}
+	return list
 }
 
 // KafkaListenAddr returns the address the Kafka port is bound to, for net.Listen.

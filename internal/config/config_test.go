@@ -77,6 +77,12 @@ func TestEveryFieldHasOneProperty(t *testing.T) {
 	var s Settings
 	left := fields(&s)
 	for _, p := range Properties() {
+		if p.field == nil {
+			if p.NoEffect == "" {
+				t.Errorf("%s has an effect and no place in the settings", p.Name)
+			}
+			continue
+		}
 		target := p.field(&s)
 		if left[target] == "" {
 			t.Errorf("%s is kept where another property is, or nowhere", p.Name)
@@ -105,6 +111,16 @@ func TestEveryFieldHasOneProperty(t *testing.T) {
 	}
 	for _, name := range topicLeft {
 		t.Errorf("Topic.%s has no property", name)
+	}
+}
+
+func TestNoNameStandsTwice(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range KindBroker.Properties() {
+		if seen[p.Name] {
+			t.Errorf("%s is declared twice: what has an effect is no longer among keptProperties", p.Name)
+		}
+		seen[p.Name] = true
 	}
 }
 
@@ -149,7 +165,7 @@ func TestEveryTopicConfigOfKafkaIsKnown(t *testing.T) {
 		}
 	}
 	c := load(t, Sources{})
-	for _, e := range c.TopicEntries(nil, 1) {
+	for _, e := range c.DescribeTopic(nil, 1) {
 		if err := CheckTopicConfig(e.Property.Name, e.Value); err != nil {
 			t.Errorf("the default of %s would be refused: %v", e.Property.Name, err)
 		}
@@ -248,7 +264,7 @@ func TestDependentDefaultsShowTheirOrigin(t *testing.T) {
 	if v, _ := c.Lookup("log.retention.ms"); v.Origin.String() != "-o" {
 		t.Errorf("origin of log.retention.ms: %v", v.Origin)
 	}
-	for _, e := range c.TopicEntries(map[string]string{"flush.ms": "9"}, 1) {
+	for _, e := range c.DescribeTopic(map[string]string{"flush.ms": "9"}, 1) {
 		want := SourceDefault
 		switch e.Property.Name {
 		case "retention.ms":

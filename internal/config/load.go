@@ -44,8 +44,12 @@ func Load(src Sources) (*Config, error) {
 	}
 	l.environ(src.Environ)
 	l.flags(src.Flags)
+	return l.assemble(src.Mode)
+}
 
-	c := &Config{mode: src.Mode, index: map[string]int{}}
+// assemble makes a configuration of what was found.
+func (l *loader) assemble(mode Mode) (*Config, error) {
+	c := &Config{mode: mode, index: map[string]int{}, found: l.found}
 	for i, p := range table().broker {
 		c.index[p.Name] = i
 		c.values = append(c.values, l.value(c, p))
@@ -105,16 +109,27 @@ func (l *loader) value(c *Config, p *Property) Value {
 	var err error
 	if ok || p.Default != "" {
 		if v, err = p.parse(r.text); err == nil {
-			err = p.store(p.field(&c.Settings), v)
+			err = p.keep(c, v)
 		}
 	}
 	if err != nil {
-		l.fail(&Error{Name: p.Name, Value: r.text, Why: err.Error()}, r.origin.String())
+		l.fail(&Error{Name: p.Name, Value: p.shown(r.text), Why: err.Error()}, r.origin.String())
 	}
 	if v == nil {
 		return Value{Property: p, Origin: r.origin}
 	}
+	if p.field == nil {
+		return Value{Property: p, Text: strings.TrimSpace(r.text), Origin: r.origin}
+	}
 	return Value{Property: p, Text: p.format(p.field(&c.Settings)), Origin: r.origin}
+}
+
+// keep puts a parsed value into the settings, if it has a place there.
+func (p *Property) keep(c *Config, v any) error {
+	if p.field == nil {
+		return nil
+	}
+	return p.store(p.field(&c.Settings), v)
 }
 
 func (l *loader) flags(settings []Setting) {
@@ -245,7 +260,10 @@ func reason(err error) string {
 // unknownBroker reports an unknown broker property; names that Kafka has and Chronik replaces
 // get the replacement.
 func unknownBroker(name string) *Error {
-	hint := kafkaNames[name]
+	hint := removedBrokerConfigs[name]
+	if p := table().described[name]; p != nil {
+		hint = p.Instead
+	}
 	if hint == "" && TopicProperty(name) != nil {
 		if s := TopicProperty(name).Synonyms; len(s) > 0 {
 			hint = "it belongs to a topic; the broker's default for it is " + s[0]
@@ -253,21 +271,15 @@ func unknownBroker(name string) *Error {
 			hint = "it belongs to a topic and has no default on the broker"
 		}
 	}
-	return unknown("property", name, table().brokerNames(), hint)
+	return unknown("property", name, names(table().broker), hint)
 }
 
-// kafkaNames are Kafka's broker properties that have another form here.
-var kafkaNames = map[string]string{
-	"listeners":                           "use kafka.port and bind.addr",
-	"advertised.listeners":                "use advertised.addr",
-	"port":                                "use kafka.port",
-	"log.dir":                             "use data.dir",
-	"log.dirs":                            "use data.dir; one directory for each node",
-	"metadata.log.dir":                    "use data.dir; the metadata log lies in it",
-	"broker.id":                           "use node.id",
-	"process.roles":                       "leave it out: every node is broker and voter",
-	"controller.quorum.voters":            "use peers, without this node",
-	"controller.quorum.bootstrap.servers": "use peers, without this node",
-	"controller.listener.names":           "use raft.addr",
-	"zookeeper.connect":                   "leave it out: the metadata is kept by Raft inside the nodes",
+// removedBrokerConfigs are those of older Kafkas, with what became of them.
+var removedBrokerConfigs = map[string]string{
+	"port":                                    "use kafka.port",
+	"zookeeper.connect":                       "leave it out: the metadata is kept by Raft inside the nodes",
+	"inter.broker.protocol.version":           "Kafka removed it in 4.0: leave it out",
+	"log.message.format.version":              "Kafka removed it in 4.0: every batch has format 2; leave it out",
+	"log.message.downconversion.enable":       "Kafka removed it in 4.0: batches are never converted; leave it out",
+	"log.message.timestamp.difference.max.ms": "Kafka removed it in 4.0: use log.message.timestamp.before.max.ms and log.message.timestamp.after.max.ms",
 }

@@ -12,7 +12,7 @@ import (
 // Type is the type of a property, numbered as Kafka's DescribeConfigs numbers it.
 type Type int8
 
-// The types in use; Kafka's PASSWORD and CLASS have no property yet.
+// The types.
 const (
 	Boolean Type = 1
 	String  Type = 2
@@ -21,11 +21,15 @@ const (
 	Long    Type = 5
 	Double  Type = 6
 	List    Type = 7
+	Class   Type = 8 // the name of a class; none is ever loaded
+
+	// Password marks a value that is shown to nobody.
+	Password Type = 9
 )
 
 // String returns Kafka's name of the type, in lower case.
 func (t Type) String() string {
-	return [...]string{"unknown", "boolean", "string", "int", "short", "long", "double", "list"}[t]
+	return [...]string{"unknown", "boolean", "string", "int", "short", "long", "double", "list", "class", "password"}[t]
 }
 
 // Change tells whether a property may change while the broker runs, in Kafka's three classes.
@@ -33,15 +37,17 @@ type Change int8
 
 // The classes of change.
 const (
-	ReadOnly    Change = iota // at a start only
-	PerBroker                 // for one broker at run time
-	ClusterWide               // for one broker or all at run time
-	PerTopic                  // for a topic at run time
+	ReadOnly        Change = iota // at a start only
+	PerBroker                     // for one broker at run time
+	ClusterWide                   // for one broker or all at run time
+	PerTopic                      // for a topic at run time
+	PerGroup                      // for a group at run time
+	PerSubscription               // for a subscription of client metrics at run time
 )
 
 // String names the class as the reference does.
 func (c Change) String() string {
-	return [...]string{"read-only", "per-broker", "cluster-wide", "per-topic"}[c]
+	return [...]string{"read-only", "per-broker", "cluster-wide", "per-topic", "per-group", "per-subscription"}[c]
 }
 
 // Property is one row of the table.
@@ -63,10 +69,14 @@ type Property struct {
 	Flag string
 	// NoEffect tells why a value is accepted, kept and shown but changes nothing; "" where it does.
 	NoEffect string
-	// Synonyms lists the broker properties a topic property takes its default from, the first that is set.
+	// Synonyms lists the broker properties a topic's or group's property takes its default from, the first that is set.
 	Synonyms []string
+	// Instead marks a broker property of Kafka that is only shown, as others make it, and tells which to set.
+	Instead string
 
-	field func(*Settings) any // where a broker property's value is kept
+	derived func(*Config) string // what a property with Instead shows
+
+	field func(*Settings) any // where a broker property's value is kept; nil where it has no effect and only its text is
 	topic func(*Topic) any    // where a topic property's value is kept
 	from  func(*Settings) any // where a topic property's default is kept, of the same type
 }

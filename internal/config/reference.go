@@ -18,6 +18,7 @@ func WriteReference(w io.Writer) error {
 		{"Raft and the cluster", clusterProperties()},
 		{"Clients, topics, groups", requestProperties()},
 		{"Logs", logProperties()},
+		{"What Kafka has and has no effect here", keptProperties()},
 	} {
 		fmt.Fprintf(&b, "\n## %s\n", section.title)
 		for i := range section.rows {
@@ -27,6 +28,20 @@ func WriteReference(w io.Writer) error {
 	b.WriteString(referenceTopics)
 	for _, p := range TopicProperties() {
 		writeProperty(&b, p)
+	}
+	b.WriteString(referenceGroups)
+	for _, p := range KindGroup.Properties() {
+		writeProperty(&b, p)
+	}
+	b.WriteString(referenceMetrics)
+	for _, p := range KindClientMetrics.Properties() {
+		writeProperty(&b, p)
+	}
+	b.WriteString(referenceShown)
+	for _, p := range KindBroker.Properties() {
+		if p.Instead != "" {
+			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", p.Name, p.Doc, p.Instead)
+		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -53,7 +68,7 @@ func writeProperty(b *strings.Builder, p *Property) {
 	if p.Limit.Text != "" {
 		facts = append(facts, p.Limit.Text)
 	}
-	if p.Change == PerTopic {
+	if p.Change >= PerTopic {
 		for i, s := range p.Synonyms {
 			if i == 0 {
 				facts = append(facts, "the broker's default: `"+s+"`")
@@ -86,13 +101,35 @@ An unknown name is an error in each of them. ` + "`chronik-server config show --
 ` + "`chronik-server config validate`" + ` checks without starting anything.
 
 Names, types and defaults are those of Apache Kafka 4.4 unless a property says otherwise. *read-only* properties are read at a start;
-*per-broker* and *cluster-wide* ones are those that Kafka can change while a broker runs. Chronik reads them at a start too, until it
-serves the requests that change them. Times end in ` + "`.ms`" + ` and are milliseconds.
+*cluster-wide* ones can be changed while brokers run, for one broker or for all of them, and *per-broker* ones for one broker only:
+by kafka-configs, or any client that sends IncrementalAlterConfigs. What is set that way is kept by the cluster, survives restarts and goes
+before flags, environment and file; of the two, a broker's own value goes before that of all. Times end in ` + "`.ms`" + ` and are milliseconds.
 `
 
 const referenceTopics = `
 ## Topics
 
-Set when a topic is created: ` + "`chronik-server topic create orders -c retention.ms=3600000`" + `, or by any Kafka client. Every configuration
+Set when a topic is created or later: ` + "`chronik-server topic create orders -c retention.ms=3600000`" + `, or by any Kafka client. Every configuration
 of Kafka's topics is known, checked, kept and shown; where one changes nothing yet, it says so.
+`
+
+const referenceGroups = `
+## Groups
+
+Set for a group, which need not exist yet: ` + "`kafka-configs --alter --group orders --add-config consumer.session.timeout.ms=50000`" + `.
+`
+
+const referenceMetrics = `
+## Client metrics
+
+Set for a subscription of client metrics: ` + "`kafka-configs --alter --client-metrics all --add-config metrics=*`" + `.
+`
+
+const referenceShown = `
+## Properties of Kafka that have another form
+
+They are shown to clients, because tools read them, and cannot be set: each follows from properties of this page.
+
+| property | what it shows | to change it |
+|---|---|---|
 `

@@ -18,7 +18,7 @@ func TopicProperty(name string) *Property { return table().topic[name] }
 func CheckTopicConfig(name, value string) error {
 	p := TopicProperty(name)
 	if p == nil {
-		return unknown("topic config", name, table().topicNames(), removedTopicConfigs[name])
+		return KindTopic.Unknown(name)
 	}
 	v, err := p.parse(value)
 	if err != nil {
@@ -43,6 +43,10 @@ func CheckTopicConfigs(configs map[string]string) error {
 			return err
 		}
 	}
+	return checkTopicTogether(configs)
+}
+
+func checkTopicTogether(configs map[string]string) error {
 	low, haveLow := configs["min.compaction.lag.ms"]
 	high, haveHigh := configs["max.compaction.lag.ms"]
 	if haveLow && haveHigh {
@@ -69,46 +73,6 @@ func (c *Config) Topic(overrides map[string]string) Topic {
 		}
 	}
 	return t
-}
-
-// Source tells where a topic's value comes from, numbered as Kafka's ConfigSource.
-type Source int8
-
-// The sources of a topic's values.
-const (
-	SourceTopic   Source = 1 // set for the topic
-	SourceBroker  Source = 4 // set for the broker: file, environment or flag
-	SourceDefault Source = 5
-)
-
-// TopicEntry is one property of a topic as CreateTopics and DescribeConfigs show it.
-type TopicEntry struct {
-	Property *Property
-	Value    string
-	Source   Source
-}
-
-// TopicEntries lists every property of a topic with the value in force, in name order.
-// The replication factor tells what min.insync.replicas is where nobody has set it.
-func (c *Config) TopicEntries(overrides map[string]string, replicationFactor int) []TopicEntry {
-	t := c.Topic(overrides)
-	entries := make([]TopicEntry, 0, len(table().topics))
-	for _, p := range table().topics {
-		e := TopicEntry{Property: p, Value: p.format(p.topic(&t)), Source: SourceDefault}
-		for _, broker := range p.Synonyms {
-			if c.Given(broker) {
-				e.Source = SourceBroker
-			}
-		}
-		if _, own := overrides[p.Name]; own {
-			e.Source = SourceTopic
-		}
-		if p.Name == "min.insync.replicas" {
-			e.Value = strconv.Itoa(int(t.MinISR(replicationFactor)))
-		}
-		entries = append(entries, e)
-	}
-	return entries
 }
 
 // resolveTopicDefaults fills the topic defaults of this broker.

@@ -33,6 +33,10 @@ func TestWhatPropertiesPromiseIsRead(t *testing.T) {
 		check(t, "topic config "+p.Name, p.NoEffect, read[topics[p.topic(&topic)]] || topicMethods[p.Name])
 	}
 	for _, p := range Properties() {
+		if p.field == nil {
+			check(t, p.Name, p.NoEffect, false)
+			continue
+		}
 		name := settings[p.field(&s)]
 		used := read[name] || brokerMethods[p.Name]
 		for _, tp := range through[name] {

@@ -28,11 +28,13 @@ type Limits struct {
 	EntryBytes int
 	// Partitions is how many one request may create.
 	Partitions int
+	// Resources is how many groups, subscriptions of client metrics and brokers may have settings.
+	Resources int
 }
 
 // DefaultLimits are those of a cluster.
 func DefaultLimits() Limits {
-	return Limits{EntryBytes: metadata.MaxEntryBytes, Partitions: 10_000}
+	return Limits{EntryBytes: metadata.MaxEntryBytes, Partitions: 10_000, Resources: 10_000}
 }
 
 // Decide returns what is to be recorded for cmd, and what to answer when that is
@@ -64,6 +66,8 @@ func (d *decision) decide(cmd *clusterv1.Command) (*clusterv1.Answer, *metadata.
 		return d.createPartitions(k.CreatePartitions)
 	case *clusterv1.Command_AllocateProducerIds:
 		return d.allocateProducerIDs(k.AllocateProducerIds)
+	case *clusterv1.Command_AlterConfigs:
+		return d.alterConfigs(k.AlterConfigs)
 	case *clusterv1.Command_RegisterBroker:
 		return d.registerBroker(k.RegisterBroker)
 	case *clusterv1.Command_FenceBroker:
@@ -104,6 +108,9 @@ func newDecision(img *metadata.Image, env Env) *decision {
 	}
 	if env.Limits.Partitions == 0 {
 		env.Limits.Partitions = limits.Partitions
+	}
+	if env.Limits.Resources == 0 {
+		env.Limits.Resources = limits.Resources
 	}
 	return &decision{env: env, img: img}
 }
@@ -146,7 +153,7 @@ func (d *decision) ok() *clusterv1.Answer { return &clusterv1.Answer{More: d.mor
 func kept(cmd *clusterv1.Command) bool {
 	switch cmd.GetKind().(type) {
 	case *clusterv1.Command_CreateTopics, *clusterv1.Command_DeleteTopics,
-		*clusterv1.Command_CreatePartitions, *clusterv1.Command_AllocateProducerIds:
+		*clusterv1.Command_CreatePartitions, *clusterv1.Command_AllocateProducerIds, *clusterv1.Command_AlterConfigs:
 		return true
 	}
 	return false

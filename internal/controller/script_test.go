@@ -237,6 +237,8 @@ func (s *script) command(img *metadata.Image, w words) *clusterv1.Command {
 		c.Kind = &clusterv1.Command_DeleteTopics{DeleteTopics: deleteTopics(w)}
 	case "partitions":
 		c.Kind = &clusterv1.Command_CreatePartitions{CreatePartitions: createPartitions(w)}
+	case "alter":
+		c.Kind = &clusterv1.Command_AlterConfigs{AlterConfigs: alterConfigs(w)}
 	case "unknown":
 	default:
 		s.t.Fatalf("no command %q", w.verb)
@@ -272,6 +274,27 @@ func createTopics(w words) *clusterv1.CreateTopics {
 			t.Configs = append(t.Configs, &clusterv1.ConfigEntry{Name: k, Value: v})
 		}
 		c.Topics = append(c.Topics, t)
+	}
+	return c
+}
+
+// alterConfigs reads resources separated by "|": type=2 name=a set=retention.ms:5 append=cleanup.policy:compact del=x.
+func alterConfigs(w words) *clusterv1.AlterConfigs {
+	c := &clusterv1.AlterConfigs{ValidateOnly: w.has("validate")}
+	ops := map[string]clusterv1.ConfigOp{
+		"set": clusterv1.ConfigOp_CONFIG_OP_SET, "del": clusterv1.ConfigOp_CONFIG_OP_DELETE, "append": clusterv1.ConfigOp_CONFIG_OP_APPEND,
+		"sub": clusterv1.ConfigOp_CONFIG_OP_SUBTRACT, "what": 9,
+	}
+	for _, w := range w.split() {
+		r := &clusterv1.AlterConfigs_Resource{Type: w.int("type", 2), Name: w.get("name", ""), Replace: w.has("replace")}
+		for _, f := range w.fields {
+			verb, kv, _ := strings.Cut(f, "=")
+			if op := ops[verb]; op != 0 {
+				k, v, _ := strings.Cut(kv, ":")
+				r.Changes = append(r.Changes, &clusterv1.AlterConfigs_Change{Name: k, Op: op, Value: v})
+			}
+		}
+		c.Resources = append(c.Resources, r)
 	}
 	return c
 }

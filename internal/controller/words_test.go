@@ -169,8 +169,13 @@ func recordText(r *metadatav1.Record) string {
 		return changeText(k.PartitionChange)
 	case *metadatav1.Record_Config:
 		s := "Config " + k.Config.GetName()
+		if k.Config.GetType() != metadatav1.ConfigType_CONFIG_TYPE_TOPIC {
+			s = fmt.Sprintf("Config %d/%s", k.Config.GetType(), k.Config.GetName())
+		}
 		for _, e := range k.Config.GetEntries() {
-			s += fmt.Sprintf(" %s=%s", e.GetName(), e.GetValue())
+			if s += " " + e.GetName(); e.Value != nil {
+				s += "=" + e.GetValue()
+			}
 		}
 		return s
 	case *metadatav1.Record_ProducerIds:
@@ -228,6 +233,10 @@ func answerText(a *clusterv1.Answer) string {
 	case *clusterv1.Answer_CreatePartitions:
 		for _, t := range k.CreatePartitions.GetTopics() {
 			s += fmt.Sprintf("\n   %s %s", t.GetName(), status(t.GetCode(), t.GetMessage()))
+		}
+	case *clusterv1.Answer_AlterConfigs:
+		for _, r := range k.AlterConfigs.GetResources() {
+			s += fmt.Sprintf("\n   %d/%s %s", r.GetType(), r.GetName(), status(r.GetCode(), r.GetMessage()))
 		}
 	case *clusterv1.Answer_AllocateProducerIds:
 		s += fmt.Sprintf(" first=%d count=%d", k.AllocateProducerIds.GetFirst(), k.AllocateProducerIds.GetCount())

@@ -48,6 +48,7 @@ type Draft struct {
 		shards  [shards]*ownShard
 		names   [shards]bool
 		brokers bool
+		configs bool // resources
 		results map[int32]struct{}
 		sorted  bool
 	}
@@ -207,12 +208,23 @@ func (d *Draft) ownRing(node int32) *ring {
 }
 
 func (d *Draft) changeConfig(r *metadatav1.Config) {
+	if r.GetType() != metadatav1.ConfigType_CONFIG_TYPE_TOPIC {
+		d.changeResource(r)
+		return
+	}
 	t := d.img.TopicByName(r.GetName())
-	if t == nil || r.GetType() != metadatav1.ConfigType_CONFIG_TYPE_TOPIC {
+	if t == nil {
 		return
 	}
 	s, t := d.ownTopic(t)
-	configs := maps.Clone(t.Configs)
+	t.Configs = changedConfigs(t.Configs, r)
+	d.rehash(s, t)
+	d.delta.touchTopic(t.ID, t.Name).Configs = true
+}
+
+// changedConfigs is a copy of configs as r leaves them; nil if nothing is left.
+func changedConfigs(configs map[string]string, r *metadatav1.Config) map[string]string {
+	configs = maps.Clone(configs)
 	if configs == nil {
 		configs = map[string]string{}
 	}
@@ -224,11 +236,40 @@ func (d *Draft) changeConfig(r *metadatav1.Config) {
 		}
 	}
 	if len(configs) == 0 {
-		configs = nil
+		return nil
 	}
-	t.Configs = configs
-	d.rehash(s, t)
-	d.delta.touchTopic(t.ID, t.Name).Configs = true
+	return configs
+}
+
+// changeResource changes the settings of what is not a topic. With its last setting a resource goes.
+func (d *Draft) changeResource(r *metadatav1.Config) {
+	key := ResourceKey{ResourceType(r.GetType()), r.GetName()}
+	if !d.own.configs {
+		d.img.resources, d.own.configs = slices.Clone(d.img.resources), true
+	}
+	at, found := d.img.findResource(key)
+	var old Resource
+	if found {
+		old = *d.img.resources[at]
+	}
+	changed := &Resource{Type: key.Type, Name: key.Name, Configs: changedConfigs(old.Configs, r)}
+	d.delta.touchResource(key)
+	if d.final {
+		d.img.resourcesDigest -= old.hash
+		if changed.Configs != nil {
+			changed.hash = hashResource(changed)
+			d.img.resourcesDigest += changed.hash
+		}
+	}
+	switch {
+	case changed.Configs == nil && found:
+		d.img.resources = slices.Delete(d.img.resources, at, at+1)
+	case changed.Configs == nil:
+	case found:
+		d.img.resources[at] = changed
+	default:
+		d.img.resources = slices.Insert(d.img.resources, at, changed)
+	}
 }
 
 // namesChanged forgets the sorted list of names.

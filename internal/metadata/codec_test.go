@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,6 +51,9 @@ func sample(tb testing.TB) (*metadata.Image, []*metadatav1.Record) {
 		metadata.PartitionRecord(t1, &metadata.Partition{
 			Index: 1, Leader: metadata.NoLeader, LeaderEpoch: 1, PartitionEpoch: 2, Replicas: []int32{2}, Directories: make([]metadata.ID, 1), ISR: []int32{2},
 		}),
+		config(metadatav1.ConfigType_CONFIG_TYPE_BROKER, "", "log.retention.ms", "5"),
+		config(metadatav1.ConfigType_CONFIG_TYPE_BROKER, "1", "log.retention.ms", "6", "message.max.bytes", "7"),
+		config(metadatav1.ConfigType_CONFIG_TYPE_GROUP, "g", "consumer.session.timeout.ms", "8"),
 		{Kind: &metadatav1.Record_ProducerIds{ProducerIds: &metadatav1.ProducerIds{Next: 5000}}},
 		{Kind: &metadatav1.Record_CommandResult{CommandResult: &metadatav1.CommandResult{
 			RequestId: &clusterv1.RequestId{Node: 1, Incarnation: inc[:], Sequence: 300}, Answer: answer,
@@ -57,6 +61,15 @@ func sample(tb testing.TB) (*metadata.Image, []*metadatav1.Record) {
 	}
 	img, _ := metadata.Empty().ApplyEntry(77, &metadatav1.Envelope{NowMs: 123456, Records: recs})
 	return img, recs
+}
+
+// config is the record that sets what the pairs say.
+func config(kind metadatav1.ConfigType, name string, pairs ...string) *metadatav1.Record {
+	c := &metadatav1.Config{Type: kind, Name: name}
+	for i := 0; i < len(pairs); i += 2 {
+		c.Entries = append(c.Entries, &metadatav1.Config_Entry{Name: pairs[i], Value: &pairs[i+1]})
+	}
+	return &metadatav1.Record{Kind: &metadatav1.Record_Config{Config: c}}
 }
 
 func TestSnapshotKeepsEverything(t *testing.T) {
@@ -112,6 +125,9 @@ func TestSampleIsComplete(t *testing.T) {
 	}
 	for _, f := range img.Founders() {
 		walk("Founder", reflect.ValueOf(f))
+	}
+	for _, r := range img.Resources() {
+		walk("Resource", reflect.ValueOf(r))
 	}
 	if len(values) < 30 {
 		t.Fatalf("only %d fields seen", len(values))
@@ -278,7 +294,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a field beside a change", append(bytes.Clone(format), nested(4, append(nested(23, nil), field(57)...))...), metadata.ErrUnknown, "field 57 of Record"},
 		{"a field of a known kind", append(bytes.Clone(format), nested(4, nested(20, field(57)))...), metadata.ErrUnknown, "field 57 of Topic"},
 		{"a field deep in a known kind", append(bytes.Clone(format), nested(4, nested(41, nested(2, nested(10, nested(1, field(57))))))...), metadata.ErrUnknown, "field 57 of Topic"},
-		{"a value of an enum", append(bytes.Clone(format), nested(4, nested(30, protowire.AppendVarint([]byte{8}, 4)))...), metadata.ErrUnknown, "value 4"},
+		{"a value of an enum", append(bytes.Clone(format), nested(4, nested(30, protowire.AppendVarint([]byte{8}, 5)))...), metadata.ErrUnknown, "value 5"},
 		{"a short id", append(bytes.Clone(format), nested(4, nested(21, nested(1, []byte{1})))...), metadata.ErrCorrupt, "1 bytes instead of 16"},
 	} {
 		_, err := metadata.Decode(c.data)
@@ -334,21 +350,33 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// The golden files are what the first release wrote: every later one reads them.
+// The golden files are what a release wrote: every later one reads them. Those of number 1 are of the first, which
+// knew no settings but those of topics.
 func TestGolden(t *testing.T) {
 	img, recs := sample(t)
+	testGolden(t, "2", img, recs)
+	recs = slices.DeleteFunc(recs, func(r *metadatav1.Record) bool {
+		return r.GetConfig() != nil && r.GetConfig().GetType() != metadatav1.ConfigType_CONFIG_TYPE_TOPIC
+	})
+	img, _ = metadata.Empty().ApplyEntry(77, &metadatav1.Envelope{NowMs: 123456, Records: recs})
+	testGolden(t, "1", img, recs)
+}
+
+func testGolden(t *testing.T, n string, img *metadata.Image, recs []*metadatav1.Record) {
+	t.Helper()
+	entryFile, snapshotFile := "testdata/entry-"+n+".bin", "testdata/snapshot-"+n+".bin"
 	data, err := metadata.Encode(&metadatav1.Envelope{Term: 9, NowMs: 123456, Records: recs})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if os.Getenv("CHRONIK_GOLDEN") != "" {
-		for name, b := range map[string][]byte{"testdata/entry-1.bin": data, "testdata/snapshot-1.bin": snapshotOf(t, img)} {
+		for name, b := range map[string][]byte{entryFile: data, snapshotFile: snapshotOf(t, img)} {
 			if err := os.WriteFile(name, b, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	golden, err := os.ReadFile("testdata/entry-1.bin")
+	golden, err := os.ReadFile(entryFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -361,7 +389,7 @@ func TestGolden(t *testing.T) {
 	}
 	applied, _ := metadata.Empty().ApplyEntry(77, e)
 	same(t, "golden entry", img, applied)
-	if golden, err = os.ReadFile("testdata/snapshot-1.bin"); err != nil {
+	if golden, err = os.ReadFile(snapshotFile); err != nil {
 		t.Fatal(err)
 	}
 	restored, err := metadata.ReadSnapshot(bytes.NewReader(golden))

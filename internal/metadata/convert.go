@@ -137,10 +137,14 @@ func PartitionRecord(topic ID, p *Partition) *Record {
 
 // ConfigRecord is the record that sets configs of a topic; nil if there are none.
 func ConfigRecord(topic string, configs map[string]string) *Record {
+	return configRecord(ResourceTopic, topic, configs)
+}
+
+func configRecord(kind ResourceType, resource string, configs map[string]string) *Record {
 	if len(configs) == 0 {
 		return nil
 	}
-	c := &metadatav1.Config{Type: metadatav1.ConfigType_CONFIG_TYPE_TOPIC, Name: topic}
+	c := &metadatav1.Config{Type: metadatav1.ConfigType(kind), Name: resource}
 	for _, name := range slices.Sorted(maps.Keys(configs)) {
 		value := configs[name]
 		c.Entries = append(c.Entries, &metadatav1.Config_Entry{Name: name, Value: &value})

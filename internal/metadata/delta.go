@@ -17,8 +17,9 @@ type Delta struct {
 	// ProducerIDs: a block was given away.
 	ProducerIDs bool
 
-	brokers map[int32]struct{}
-	topics  map[ID]*TopicDelta
+	brokers   map[int32]struct{}
+	topics    map[ID]*TopicDelta
+	resources map[ResourceKey]struct{}
 }
 
 // TopicDelta is what was touched of a topic.
@@ -35,7 +36,18 @@ type TopicDelta struct {
 
 // Empty reports whether nothing was touched.
 func (d *Delta) Empty() bool {
-	return !d.Cluster && !d.Controller && !d.ProducerIDs && len(d.brokers) == 0 && len(d.topics) == 0
+	return !d.Cluster && !d.Controller && !d.ProducerIDs && len(d.brokers) == 0 && len(d.topics) == 0 && len(d.resources) == 0
+}
+
+// HasResource reports whether settings of the resource, which is not a topic, were touched.
+func (d *Delta) HasResource(kind ResourceType, name string) bool {
+	_, ok := d.resources[ResourceKey{kind, name}]
+	return ok
+}
+
+// Resources are the resources other than topics whose settings were touched, sorted.
+func (d *Delta) Resources() []ResourceKey {
+	return slices.SortedFunc(maps.Keys(d.resources), ResourceKey.compare)
 }
 
 // Brokers are the ids of the touched brokers, sorted. One that the image does
@@ -84,6 +96,9 @@ func (d *Delta) Merge(next *Delta) {
 	for id := range next.brokers {
 		d.touchBroker(id)
 	}
+	for key := range next.resources {
+		d.touchResource(key)
+	}
 	for id, n := range next.topics {
 		t := d.touchTopic(id, n.Name)
 		t.Configs = t.Configs || n.Configs
@@ -101,6 +116,13 @@ func (d *Delta) touchBroker(id int32) {
 		d.brokers = map[int32]struct{}{}
 	}
 	d.brokers[id] = struct{}{}
+}
+
+func (d *Delta) touchResource(key ResourceKey) {
+	if d.resources == nil {
+		d.resources = map[ResourceKey]struct{}{}
+	}
+	d.resources[key] = struct{}{}
 }
 
 func (d *Delta) touchTopic(id ID, name string) *TopicDelta {
@@ -138,6 +160,9 @@ func Diff(from, to *Image) *Delta {
 	if from.brokersDigest != to.brokersDigest {
 		diffBrokers(d, from, to)
 	}
+	if from.resourcesDigest != to.resourcesDigest {
+		diffResources(d, from, to)
+	}
 	for n := range shards {
 		a, b := from.topics[n], to.topics[n]
 		if a != b && a.sum() != b.sum() {
@@ -156,6 +181,19 @@ func diffBrokers(d *Delta, from, to *Image) {
 	for _, b := range from.brokers {
 		if to.Broker(b.ID) == nil {
 			d.touchBroker(b.ID)
+		}
+	}
+}
+
+func diffResources(d *Delta, from, to *Image) {
+	for _, r := range to.resources {
+		if n, ok := from.findResource(r.key()); !ok || from.resources[n].hash != r.hash {
+			d.touchResource(r.key())
+		}
+	}
+	for _, r := range from.resources {
+		if _, ok := to.findResource(r.key()); !ok {
+			d.touchResource(r.key())
 		}
 	}
 }

@@ -52,6 +52,16 @@ func (c *canon) flag(field byte, b bool) {
 	}
 }
 
+func (c *canon) configs(field byte, configs map[string]string) {
+	if len(configs) > 0 {
+		c.list(field, len(configs))
+		for _, name := range slices.Sorted(maps.Keys(configs)) {
+			c.bytes([]byte(name))
+			c.bytes([]byte(configs[name]))
+		}
+	}
+}
+
 func (c *canon) ids(field byte, list []ID) {
 	if len(list) > 0 {
 		c.list(field, len(list))
@@ -93,13 +103,16 @@ func hashTopic(t *Topic) uint64 {
 	c.kind("topic")
 	c.id(1, t.ID)
 	c.str(2, t.Name)
-	if len(t.Configs) > 0 {
-		c.list(3, len(t.Configs))
-		for _, name := range slices.Sorted(maps.Keys(t.Configs)) {
-			c.bytes([]byte(name))
-			c.bytes([]byte(t.Configs[name]))
-		}
-	}
+	c.configs(3, t.Configs)
+	return c.sum()
+}
+
+func hashResource(r *Resource) uint64 {
+	c := make(canon, 0, 256)
+	c.kind("config")
+	c.num(1, int64(r.Type))
+	c.str(2, r.Name)
+	c.configs(3, r.Configs)
 	return c.sum()
 }
 
@@ -179,19 +192,19 @@ func (i *Image) restDigest() uint64 {
 
 // ShardDigests are the parts of Digest, to tell where two images differ: the
 // cluster and its controller, the brokers, the kept answers, then the 256 shards
-// of topics.
+// of topics, and the settings of what is not a topic.
 func (i *Image) ShardDigests() []uint64 {
-	list := make([]uint64, 0, 3+shards)
+	list := make([]uint64, 0, 4+shards)
 	list = append(list, i.restDigest(), i.brokersDigest, i.resultsDigest)
 	for _, s := range i.topics {
 		list = append(list, s.sum())
 	}
-	return list
+	return append(list, i.resourcesDigest)
 }
 
 // sumDigest hashes the shards that have something in them, each with its number.
 func (i *Image) sumDigest() uint64 {
-	var room [10 * (4 + shards)]byte
+	var room [10 * (5 + shards)]byte
 	c := room[:0]
 	for n, d := range i.ShardDigests() {
 		if d != 0 {

@@ -124,7 +124,7 @@ func (h *history) command(img *metadata.Image) *clusterv1.Command {
 		incarnation := b.Incarnation
 		c.RequestId = &clusterv1.RequestId{Node: id, Incarnation: incarnation[:], Sequence: h.sequence}
 	}
-	switch h.rnd.IntN(12) {
+	switch h.rnd.IntN(13) {
 	case 0:
 		c.Kind = &clusterv1.Command_RegisterBroker{RegisterBroker: h.registration(img)}
 	case 1:
@@ -154,8 +154,25 @@ func (h *history) command(img *metadata.Image) *clusterv1.Command {
 		} else {
 			c.Kind = &clusterv1.Command_AssignDirectories{AssignDirectories: h.assignments(img, id, epoch)}
 		}
+	case 12:
+		c.Kind = &clusterv1.Command_AlterConfigs{AlterConfigs: h.alteration(img)}
 	}
 	return c
+}
+
+// alteration sets or takes away a setting of a topic, a broker, the default of brokers, or a group.
+func (h *history) alteration(img *metadata.Image) *clusterv1.AlterConfigs {
+	id, _ := h.broker(img)
+	r := []*clusterv1.AlterConfigs_Resource{
+		{Type: int32(metadata.ResourceTopic), Name: h.topic(img).Name, Changes: []*clusterv1.AlterConfigs_Change{{Name: "retention.ms"}}},
+		{Type: int32(metadata.ResourceBroker), Name: fmt.Sprint(id), Changes: []*clusterv1.AlterConfigs_Change{{Name: "log.retention.ms"}}},
+		{Type: int32(metadata.ResourceBroker), Changes: []*clusterv1.AlterConfigs_Change{{Name: "message.max.bytes"}}},
+		{Type: int32(metadata.ResourceGroup), Name: "g", Changes: []*clusterv1.AlterConfigs_Change{{Name: "consumer.assignment.interval.ms"}}},
+	}[h.rnd.IntN(4)]
+	if r.Changes[0].Op = clusterv1.ConfigOp_CONFIG_OP_DELETE; h.rnd.IntN(3) > 0 {
+		r.Changes[0].Op, r.Changes[0].Value = clusterv1.ConfigOp_CONFIG_OP_SET, fmt.Sprint(1+h.rnd.IntN(9))
+	}
+	return &clusterv1.AlterConfigs{Resources: []*clusterv1.AlterConfigs_Resource{r}}
 }
 
 // registration is of an old or a new process, on old or new directories.
@@ -232,6 +249,9 @@ func facts(img *metadata.Image) map[string]string {
 	for _, b := range img.Brokers() {
 		put(fmt.Sprintf("broker %d", b.ID), "%x %d %x %s %v %s %s %v %t %t", b.Incarnation, b.Epoch, b.Directories, b.BootID, b.Listeners,
 			b.RaftAddr, b.Rack, b.Features, b.Fenced, b.InControlledShutdown)
+	}
+	for _, r := range img.Resources() {
+		put(fmt.Sprintf("resource %d %s", r.Type, r.Name), "%v", r.Configs)
 	}
 	for t := range img.Topics() {
 		put(fmt.Sprintf("topic %x", t.ID), "%s", t.Name)

@@ -21,7 +21,8 @@ type Image struct {
 	controller int32
 	term       uint64
 
-	brokers        []*Broker // sorted by id
+	brokers        []*Broker   // sorted by id
+	resources      []*Resource // sorted by type and name
 	topics         [shards]*topicShard
 	names          [shards]map[string]ID
 	results        map[int32]*ring
@@ -30,9 +31,10 @@ type Image struct {
 	topicCount     int
 	partitionCount int
 
-	brokersDigest uint64
-	resultsDigest uint64
-	digest        uint64
+	brokersDigest   uint64
+	resultsDigest   uint64
+	resourcesDigest uint64
+	digest          uint64
 
 	// sorted is the list of topic names in order, made when it is first asked
 	// for. Images between which no topic came or went share it.
@@ -157,14 +159,26 @@ func (i *Image) CollidingTopic(name string) string {
 
 // Config returns the settings made for a resource, without defaults; nil if none.
 func (i *Image) Config(kind ResourceType, name string) map[string]string {
-	if kind != ResourceTopic {
+	if kind == ResourceTopic {
+		if t := i.TopicByName(name); t != nil {
+			return t.Configs
+		}
 		return nil
 	}
-	if t := i.TopicByName(name); t != nil {
-		return t.Configs
+	if n, ok := i.findResource(ResourceKey{kind, name}); ok {
+		return i.resources[n].Configs
 	}
 	return nil
 }
+
+func (i *Image) findResource(k ResourceKey) (int, bool) {
+	return slices.BinarySearchFunc(i.resources, k, func(r *Resource, k ResourceKey) int { return r.key().compare(k) })
+}
+
+func (r *Resource) key() ResourceKey { return ResourceKey{r.Type, r.Name} }
+
+// Resources are all but topics that have settings, sorted by type and name.
+func (i *Image) Resources() []*Resource { return i.resources }
 
 // NextProducerID is the first producer id that was not given away.
 func (i *Image) NextProducerID() int64 { return i.nextProducerID }

@@ -190,6 +190,11 @@ func keysOf(d *metadata.Delta, a, b *metadata.Image) map[string]bool {
 			keys[fmt.Sprintf("broker %d", id)] = true
 		}
 	}
+	for _, r := range d.Resources() {
+		if d.HasResource(r.Type, r.Name) {
+			keys[fmt.Sprintf("resource %d %s", r.Type, r.Name)] = true
+		}
+	}
 	for _, t := range d.Topics() {
 		if d.Topic(t.ID) != t {
 			panic("a delta does not find its own topic")

@@ -258,7 +258,10 @@ func checkPartitionKey(topic []byte, index int32, directories [][]byte) error {
 }
 
 func checkConfigRecord(c *metadatav1.Config) error {
-	if c.GetType() != metadatav1.ConfigType_CONFIG_TYPE_TOPIC {
+	switch c.GetType() {
+	case metadatav1.ConfigType_CONFIG_TYPE_TOPIC, metadatav1.ConfigType_CONFIG_TYPE_BROKER,
+		metadatav1.ConfigType_CONFIG_TYPE_CLIENT_METRICS, metadatav1.ConfigType_CONFIG_TYPE_GROUP:
+	default:
 		return fmt.Errorf("settings of a resource of type %v", c.GetType())
 	}
 	for _, e := range c.GetEntries() {
@@ -266,7 +269,10 @@ func checkConfigRecord(c *metadatav1.Config) error {
 			return err
 		}
 	}
-	return checkText("topic name", c.GetName())
+	if c.GetName() == "" && c.GetType() == metadatav1.ConfigType_CONFIG_TYPE_BROKER {
+		return nil // the default of all brokers
+	}
+	return checkText("name of a resource", c.GetName())
 }
 
 func checkResult(r *metadatav1.CommandResult) error {

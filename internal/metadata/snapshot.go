@@ -102,6 +102,11 @@ func (i *Image) topicRecords(yield func(*Record) bool) bool {
 			return false
 		}
 	}
+	for _, r := range i.resources {
+		if !yield(configRecord(r.Type, r.Name, r.Configs)) {
+			return false
+		}
+	}
 	return true
 }
 

@@ -159,8 +159,33 @@ type Result struct {
 // ResourceType is Kafka's number of a kind of resource that has settings.
 type ResourceType int8
 
-// ResourceTopic is a topic; its name is the resource's.
-const ResourceTopic ResourceType = 2
+// The kinds of resources whose settings are kept here.
+const (
+	ResourceTopic         ResourceType = 2  // its name is the topic's
+	ResourceBroker        ResourceType = 4  // a node id in decimal, or "": the default of all brokers
+	ResourceClientMetrics ResourceType = 16 // a subscription of client metrics
+	ResourceGroup         ResourceType = 32 // a group id
+)
+
+// Resource is something other than a topic that has settings; a topic keeps its own.
+type Resource struct {
+	Type ResourceType
+	Name string
+	// Configs are the settings made for it, at least one.
+	Configs map[string]string
+
+	hash uint64
+}
+
+// ResourceKey names a resource.
+type ResourceKey struct {
+	Type ResourceType
+	Name string
+}
+
+func (k ResourceKey) compare(o ResourceKey) int {
+	return cmp.Or(cmp.Compare(k.Type, o.Type), cmp.Compare(k.Name, o.Name))
+}
 
 // Subscriber is told of each new image.
 type Subscriber interface {

@@ -24,7 +24,7 @@
 // # Goroutines
 //
 // One for each part (parts), named after it: admin, disk space, cluster, storage, replicas,
-// groups, kafka; each ends when its part is stopped. Run itself waits on the
+// groups, reconfigure, kafka; each ends when its part is stopped. Run itself waits on the
 // caller's goroutine, with one more while the logs are recovered.
 package node
 
@@ -34,6 +34,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +43,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/cluster"
 	"github.com/chronik-stream/chronik/internal/config"
 	"github.com/chronik-stream/chronik/internal/listener"
+	"github.com/chronik-stream/chronik/internal/logging"
 	"github.com/chronik-stream/chronik/internal/memory"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	"github.com/chronik-stream/chronik/internal/replica"
@@ -57,9 +59,11 @@ const (
 
 // Node is one broker of a cluster.
 type Node struct {
-	cfg *config.Config
-	env Env
-	log *slog.Logger
+	cfg     *config.Config // what it was started with
+	live    *config.Live   // with what is set at run time over it
+	env     Env
+	log     *slog.Logger
+	loggers *logging.Loggers
 
 	kafka      net.Listener
 	advertised config.Endpoint
@@ -75,6 +79,8 @@ type Node struct {
 	broker   *broker.Broker
 	listener *listener.Listener
 
+	reconfigurer *reconfigurer
+
 	parts *parts
 	phase atomic.Pointer[string] // what the start waits for; "" when it has ended
 	epoch int64                  // the broker epoch of this run, 0 before it is registered
@@ -86,7 +92,10 @@ type Node struct {
 // everything it started has ended: nil after a clean stop.
 func Run(ctx context.Context, cfg *config.Config, env Env) error {
 	env.setDefaults()
-	n := &Node{cfg: cfg, env: env, log: env.Logger, parts: newParts(), disk: newDiskSpace(env.FS, cfg.DataDir, env.Logger)}
+	n := &Node{
+		cfg: cfg, live: config.NewLive(cfg), env: env, log: env.Logger, loggers: logging.Of(env.Logger),
+		parts: newParts(), disk: newDiskSpace(env.FS, cfg.DataDir, env.Logger),
+	}
 	n.setPhase("the ports are bound")
 	if err := n.bind(ctx); err != nil {
 		n.release()
@@ -147,7 +156,10 @@ func (n *Node) build(ctx context.Context) (err error) {
 	if n.listener, err = listener.New(n.kafka, options); err != nil {
 		return err
 	}
-	// The order matters: a partition must lead before the shard that lives on it loads.
+	// The order matters: partitions are opened with the settings in force, and a partition must lead before the shard
+	// that lives on it loads.
+	n.reconfigurer = newReconfigurer(n)
+	n.cluster.Subscribe(n.reconfigurer)
 	n.cluster.Subscribe(n.replicas)
 	n.cluster.Subscribe(n.groups)
 	return nil
@@ -175,6 +187,9 @@ func (n *Node) run(ctx context.Context) error {
 		n.log.Warn("the admin port asked for is taken, another one was chosen", "asked", n.cfg.AdminAddr, "admin", n.admin.Addr())
 	} else {
 		n.log.Info("admin server started", "admin", n.admin.Addr())
+	}
+	if list := n.cfg.WithoutEffect(); len(list) > 0 {
+		n.log.Warn("properties were set that have no effect; docs/CONFIGURATION.md says why", "properties", strings.Join(list, ", "))
 	}
 	n.parts.start("admin", n.admin.Run)
 	n.parts.start("disk space", n.disk.Run)
@@ -245,6 +260,7 @@ func (n *Node) startSteps(ctx context.Context) error {
 	if err := n.replicas.Wait(ctx); err != nil {
 		return err
 	}
+	n.parts.start("reconfigure", n.reconfigurer.Run)
 	n.parts.start("kafka", n.listener.Run)
 	n.cluster.Serve()
 	n.setPhase("the controller unfences the broker")

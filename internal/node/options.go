@@ -40,7 +40,7 @@ func (n *Node) clusterOptions() cluster.Options {
 		Path:         filepath.Join(c.DataDir, metadataLog),
 		OpenStores:   n.env.Stores,
 		Clock:        n.env.Clock,
-		Logger:       n.log,
+		Logger:       n.loggers.Logger("cluster"),
 		Registerer:   n.env.Registry,
 		Health:       n.health,
 		Timing: cluster.Timing{
@@ -80,7 +80,7 @@ func (n *Node) storageOptions() storage.DirectoryOptions {
 		FS:                 n.env.FS,
 		Path:               n.dir.path,
 		Clock:              n.env.Clock,
-		Logger:             n.log,
+		Logger:             n.loggers.Logger("storage"),
 		Registerer:         n.env.Registry,
 		OnFlush:            n.replicas.OnFlush,
 		OnFail:             n.logFailed,
@@ -100,9 +100,9 @@ func (n *Node) replicaOptions() replica.Options {
 	return replica.Options{
 		NodeID:      n.cfg.NodeID,
 		DirectoryID: n.dir.id,
-		Resolve:     n.cfg.Topic,
+		Resolve:     n.live.Topic,
 		Created:     n.assignDirectories,
-		Logger:      n.log,
+		Logger:      n.loggers.Logger("replica"),
 		Registerer:  n.env.Registry,
 	}
 }
@@ -136,7 +136,7 @@ func (n *Node) groupOptions() broker.GroupsOptions {
 		NodeID:     c.NodeID,
 		Replicas:   n.replicas,
 		Clock:      n.env.Clock,
-		Logger:     n.log,
+		Logger:     n.loggers.Logger("group"),
 		Registerer: n.env.Registry,
 		Settings: broker.GroupSettings{
 			MinSessionTimeout:      c.GroupMinSessionTimeout,
@@ -157,15 +157,16 @@ func (n *Node) groupOptions() broker.GroupsOptions {
 func (n *Node) brokerOptions() broker.Options {
 	c := n.cfg
 	return broker.Options{
-		NodeID:       c.NodeID,
-		Controller:   controller{n.cluster},
-		Groups:       n.groups,
-		Replicas:     n.replicas,
-		Clock:        n.env.Clock,
-		Logger:       n.log,
-		Registerer:   n.env.Registry,
-		Memory:       n.memory,
-		TopicConfigs: c.TopicEntries,
+		NodeID:     c.NodeID,
+		Controller: controller{n.cluster},
+		Groups:     n.groups,
+		Replicas:   n.replicas,
+		Clock:      n.env.Clock,
+		Logger:     n.loggers.Logger("broker"),
+		Registerer: n.env.Registry,
+		Memory:     n.memory,
+		Configs:    n.live,
+		Loggers:    n.loggers,
 		Settings: broker.Settings{
 			AutoCreateTopics:         c.AutoCreateTopics,
 			DeleteTopics:             c.DeleteTopic,
@@ -180,39 +181,45 @@ func (n *Node) brokerOptions() broker.Options {
 }
 
 func (n *Node) listenerOptions(ctx context.Context) (listener.Options, error) {
-	c := n.cfg
 	o := listener.Options{
 		Handler:     n.broker,
-		Logger:      n.log,
+		Logger:      n.loggers.Logger("listener"),
 		Registerer:  n.env.Registry,
 		Memory:      n.memory,
-		IdleTimeout: c.ConnectionsMaxIdle,
-		Limits: listener.Limits{
-			Connections:  limit(c.MaxConnections),
-			PerIP:        limit(c.MaxConnectionsPerIP),
-			PerIPOf:      map[string]int{},
-			CreationRate: limit(c.MaxConnectionCreationRate),
-		},
+		IdleTimeout: n.cfg.ConnectionsMaxIdle,
 	}
 	if o.IdleTimeout < 0 {
 		o.IdleTimeout = math.MaxInt64
 	}
+	var err error
+	o.Limits, err = connectionLimits(ctx, n.cfg)
+	return o, err
+}
+
+// connectionLimits may ask for the addresses of hosts.
+func connectionLimits(ctx context.Context, c *config.Config) (listener.Limits, error) {
+	l := listener.Limits{
+		Connections:  limit(c.MaxConnections),
+		PerIP:        limit(c.MaxConnectionsPerIP),
+		PerIPOf:      map[string]int{},
+		CreationRate: limit(c.MaxConnectionCreationRate),
+	}
 	overrides, err := config.ParseOverrides(c.MaxConnectionsPerIPOverrides)
 	if err != nil {
-		return o, err
+		return l, err
 	}
 	for _, of := range overrides {
 		addresses := []string{of.Host}
 		if ip, err := netip.ParseAddr(of.Host); err == nil {
 			addresses[0] = ip.String()
 		} else if addresses, err = net.DefaultResolver.LookupHost(ctx, of.Host); err != nil {
-			return o, fmt.Errorf("max.connections.per.ip.overrides names a host without an address: %w", err)
+			return l, fmt.Errorf("max.connections.per.ip.overrides names a host without an address: %w", err)
 		}
 		for _, a := range addresses {
-			o.Limits.PerIPOf[a] = limit(of.Connections)
+			l.PerIPOf[a] = limit(of.Connections)
 		}
 	}
-	return o, nil
+	return l, nil
 }
 
 // clientMemory makes the account of what clients can make the node hold.
@@ -249,6 +256,6 @@ func (n *Node) adminOptions(ctx context.Context) admin.Options {
 		Health:   n.clusterHealth(),
 		Status:   n.status,
 		Gatherer: n.env.Registry,
-		Logger:   n.log,
+		Logger:   n.loggers.Logger("admin"),
 	}
 }

@@ -45,7 +45,7 @@ type Directory struct {
 	recoveryThreads int
 	flushThreads    int
 	retentionEvery  time.Duration
-	expiration      time.Duration
+	expiration      atomic.Int64 // ms after which silent producers are forgotten
 	strayDelay      time.Duration
 
 	committer   committer
@@ -69,6 +69,11 @@ type logKey struct {
 
 func (id LogID) key() logKey { return logKey{id.Topic, id.Partition} }
 
+// SetProducerExpiration changes after what silence producer ids are forgotten.
+func (d *Directory) SetProducerExpiration(after time.Duration) {
+	d.expiration.Store(after.Milliseconds())
+}
+
 // OpenDirectory reads the recovery points of a data directory and writes them anew in a fresh one.
 // It starts nothing and opens no log. That nobody else uses the directory is LockDirectory's business.
 func OpenDirectory(o DirectoryOptions) (*Directory, error) {
@@ -76,10 +81,11 @@ func OpenDirectory(o DirectoryOptions) (*Directory, error) {
 		fs: o.FS, path: o.Path, clock: o.Clock, logger: o.Logger, onFlush: o.OnFlush, onFail: o.OnFail,
 		opened: time.Now(), clean: o.Clean, bootID: o.BootID, defaults: o.Defaults,
 		recoveryThreads: cmp.Or(o.RecoveryThreads, 8), flushThreads: cmp.Or(o.FlushThreads, 8),
-		retentionEvery: cmp.Or(o.RetentionInterval, 5*time.Minute), expiration: cmp.Or(o.ProducerExpiration, 24*time.Hour),
-		strayDelay: cmp.Or(o.StrayDelay, 10*time.Minute),
-		logs:       map[logKey]*Log{}, missing: map[string]checkpointEntry{}, deleted: map[string]uint64{},
+		retentionEvery: cmp.Or(o.RetentionInterval, 5*time.Minute),
+		strayDelay:     cmp.Or(o.StrayDelay, 10*time.Minute),
+		logs:           map[logKey]*Log{}, missing: map[string]checkpointEntry{}, deleted: map[string]uint64{},
 	}
+	d.SetProducerExpiration(cmp.Or(o.ProducerExpiration, 24*time.Hour))
 	if d.clock == nil {
 		d.clock = clock.Wall{}
 	}

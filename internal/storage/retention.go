@@ -46,7 +46,7 @@ func (d *Directory) retain(ctx context.Context, now int64) {
 			return
 		}
 		l.mu.Lock()
-		l.producers.expire(now - d.expiration.Milliseconds())
+		l.producers.expire(now - d.expiration.Load())
 		l.mu.Unlock()
 		start, reason := l.retentionStart(now)
 		if reason == "" {

@@ -186,6 +186,63 @@ func (Storage) EnumDescriptor() ([]byte, []int) {
 	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{2}
 }
 
+// ConfigOp is Kafka's number of what is done to a setting, plus one.
+type ConfigOp int32
+
+const (
+	ConfigOp_CONFIG_OP_UNSPECIFIED ConfigOp = 0
+	ConfigOp_CONFIG_OP_SET         ConfigOp = 1
+	ConfigOp_CONFIG_OP_DELETE      ConfigOp = 2
+	// To and from a list; on the default where nothing was set.
+	ConfigOp_CONFIG_OP_APPEND   ConfigOp = 3
+	ConfigOp_CONFIG_OP_SUBTRACT ConfigOp = 4
+)
+
+// Enum value maps for ConfigOp.
+var (
+	ConfigOp_name = map[int32]string{
+		0: "CONFIG_OP_UNSPECIFIED",
+		1: "CONFIG_OP_SET",
+		2: "CONFIG_OP_DELETE",
+		3: "CONFIG_OP_APPEND",
+		4: "CONFIG_OP_SUBTRACT",
+	}
+	ConfigOp_value = map[string]int32{
+		"CONFIG_OP_UNSPECIFIED": 0,
+		"CONFIG_OP_SET":         1,
+		"CONFIG_OP_DELETE":      2,
+		"CONFIG_OP_APPEND":      3,
+		"CONFIG_OP_SUBTRACT":    4,
+	}
+)
+
+func (x ConfigOp) Enum() *ConfigOp {
+	p := new(ConfigOp)
+	*p = x
+	return p
+}
+
+func (x ConfigOp) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ConfigOp) Descriptor() protoreflect.EnumDescriptor {
+	return file_cluster_v1_cluster_proto_enumTypes[3].Descriptor()
+}
+
+func (ConfigOp) Type() protoreflect.EnumType {
+	return &file_cluster_v1_cluster_proto_enumTypes[3]
+}
+
+func (x ConfigOp) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ConfigOp.Descriptor instead.
+func (ConfigOp) EnumDescriptor() ([]byte, []int) {
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{3}
+}
+
 type FenceCause int32
 
 const (
@@ -225,11 +282,11 @@ func (x FenceCause) String() string {
 }
 
 func (FenceCause) Descriptor() protoreflect.EnumDescriptor {
-	return file_cluster_v1_cluster_proto_enumTypes[3].Descriptor()
+	return file_cluster_v1_cluster_proto_enumTypes[4].Descriptor()
 }
 
 func (FenceCause) Type() protoreflect.EnumType {
-	return &file_cluster_v1_cluster_proto_enumTypes[3]
+	return &file_cluster_v1_cluster_proto_enumTypes[4]
 }
 
 func (x FenceCause) Number() protoreflect.EnumNumber {
@@ -238,7 +295,7 @@ func (x FenceCause) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FenceCause.Descriptor instead.
 func (FenceCause) EnumDescriptor() ([]byte, []int) {
-	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 // Founder is one of the nodes that a cluster began with.
@@ -1291,6 +1348,7 @@ type Command struct {
 	//	*Command_DeleteTopics
 	//	*Command_CreatePartitions
 	//	*Command_AllocateProducerIds
+	//	*Command_AlterConfigs
 	//	*Command_RegisterBroker
 	//	*Command_FenceBroker
 	//	*Command_UnfenceBroker
@@ -1379,6 +1437,15 @@ func (x *Command) GetAllocateProducerIds() *AllocateProducerIds {
 	if x != nil {
 		if x, ok := x.Kind.(*Command_AllocateProducerIds); ok {
 			return x.AllocateProducerIds
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetAlterConfigs() *AlterConfigs {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_AlterConfigs); ok {
+			return x.AlterConfigs
 		}
 	}
 	return nil
@@ -1477,6 +1544,10 @@ type Command_AllocateProducerIds struct {
 	AllocateProducerIds *AllocateProducerIds `protobuf:"bytes,13,opt,name=allocate_producer_ids,json=allocateProducerIds,proto3,oneof"`
 }
 
+type Command_AlterConfigs struct {
+	AlterConfigs *AlterConfigs `protobuf:"bytes,14,opt,name=alter_configs,json=alterConfigs,proto3,oneof"`
+}
+
 type Command_RegisterBroker struct {
 	// What brokers report.
 	RegisterBroker *RegisterBroker `protobuf:"bytes,30,opt,name=register_broker,json=registerBroker,proto3,oneof"`
@@ -1519,6 +1590,8 @@ func (*Command_CreatePartitions) isCommand_Kind() {}
 
 func (*Command_AllocateProducerIds) isCommand_Kind() {}
 
+func (*Command_AlterConfigs) isCommand_Kind() {}
+
 func (*Command_RegisterBroker) isCommand_Kind() {}
 
 func (*Command_FenceBroker) isCommand_Kind() {}
@@ -1552,6 +1625,7 @@ type Answer struct {
 	//	*Answer_DeleteTopics
 	//	*Answer_CreatePartitions
 	//	*Answer_AllocateProducerIds
+	//	*Answer_AlterConfigs
 	//	*Answer_RegisterBroker
 	//	*Answer_AssignDirectories
 	Kind          isAnswer_Kind `protobuf_oneof:"kind"`
@@ -1660,6 +1734,15 @@ func (x *Answer) GetAllocateProducerIds() *AllocateProducerIdsAnswer {
 	return nil
 }
 
+func (x *Answer) GetAlterConfigs() *AlterConfigsAnswer {
+	if x != nil {
+		if x, ok := x.Kind.(*Answer_AlterConfigs); ok {
+			return x.AlterConfigs
+		}
+	}
+	return nil
+}
+
 func (x *Answer) GetRegisterBroker() *RegisterBrokerAnswer {
 	if x != nil {
 		if x, ok := x.Kind.(*Answer_RegisterBroker); ok {
@@ -1698,6 +1781,10 @@ type Answer_AllocateProducerIds struct {
 	AllocateProducerIds *AllocateProducerIdsAnswer `protobuf:"bytes,13,opt,name=allocate_producer_ids,json=allocateProducerIds,proto3,oneof"`
 }
 
+type Answer_AlterConfigs struct {
+	AlterConfigs *AlterConfigsAnswer `protobuf:"bytes,14,opt,name=alter_configs,json=alterConfigs,proto3,oneof"`
+}
+
 type Answer_RegisterBroker struct {
 	RegisterBroker *RegisterBrokerAnswer `protobuf:"bytes,30,opt,name=register_broker,json=registerBroker,proto3,oneof"`
 }
@@ -1713,6 +1800,8 @@ func (*Answer_DeleteTopics) isAnswer_Kind() {}
 func (*Answer_CreatePartitions) isAnswer_Kind() {}
 
 func (*Answer_AllocateProducerIds) isAnswer_Kind() {}
+
+func (*Answer_AlterConfigs) isAnswer_Kind() {}
 
 func (*Answer_RegisterBroker) isAnswer_Kind() {}
 
@@ -2207,6 +2296,104 @@ func (x *AllocateProducerIdsAnswer) GetCount() int32 {
 	return 0
 }
 
+type AlterConfigs struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// None is named twice.
+	Resources     []*AlterConfigs_Resource `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
+	ValidateOnly  bool                     `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlterConfigs) Reset() {
+	*x = AlterConfigs{}
+	mi := &file_cluster_v1_cluster_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlterConfigs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlterConfigs) ProtoMessage() {}
+
+func (x *AlterConfigs) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_v1_cluster_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlterConfigs.ProtoReflect.Descriptor instead.
+func (*AlterConfigs) Descriptor() ([]byte, []int) {
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *AlterConfigs) GetResources() []*AlterConfigs_Resource {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+func (x *AlterConfigs) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+type AlterConfigsAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of the command.
+	Resources     []*AlterConfigsAnswer_Resource `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlterConfigsAnswer) Reset() {
+	*x = AlterConfigsAnswer{}
+	mi := &file_cluster_v1_cluster_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlterConfigsAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlterConfigsAnswer) ProtoMessage() {}
+
+func (x *AlterConfigsAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_v1_cluster_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlterConfigsAnswer.ProtoReflect.Descriptor instead.
+func (*AlterConfigsAnswer) Descriptor() ([]byte, []int) {
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *AlterConfigsAnswer) GetResources() []*AlterConfigsAnswer_Resource {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
 type RegisterBroker struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Request *RegisterRequest       `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
@@ -2219,7 +2406,7 @@ type RegisterBroker struct {
 
 func (x *RegisterBroker) Reset() {
 	*x = RegisterBroker{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2231,7 +2418,7 @@ func (x *RegisterBroker) String() string {
 func (*RegisterBroker) ProtoMessage() {}
 
 func (x *RegisterBroker) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2244,7 +2431,7 @@ func (x *RegisterBroker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterBroker.ProtoReflect.Descriptor instead.
 func (*RegisterBroker) Descriptor() ([]byte, []int) {
-	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RegisterBroker) GetRequest() *RegisterRequest {
@@ -2275,7 +2462,7 @@ type RegisterBrokerAnswer struct {
 
 func (x *RegisterBrokerAnswer) Reset() {
 	*x = RegisterBrokerAnswer{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2287,7 +2474,7 @@ func (x *RegisterBrokerAnswer) String() string {
 func (*RegisterBrokerAnswer) ProtoMessage() {}
 
 func (x *RegisterBrokerAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2300,7 +2487,7 @@ func (x *RegisterBrokerAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterBrokerAnswer.ProtoReflect.Descriptor instead.
 func (*RegisterBrokerAnswer) Descriptor() ([]byte, []int) {
-	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RegisterBrokerAnswer) GetBrokerEpoch() int64 {
@@ -2335,7 +2522,7 @@ type FenceBroker struct {
 
 func (x *FenceBroker) Reset() {
 	*x = FenceBroker{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2347,7 +2534,7 @@ func (x *FenceBroker) String() string {
 func (*FenceBroker) ProtoMessage() {}
 
 func (x *FenceBroker) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2360,7 +2547,7 @@ func (x *FenceBroker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceBroker.ProtoReflect.Descriptor instead.
 func (*FenceBroker) Descriptor() ([]byte, []int) {
-	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FenceBroker) GetBrokerId() int32 {
@@ -2394,7 +2581,7 @@ type UnfenceBroker struct {
 
 func (x *UnfenceBroker) Reset() {
 	*x = UnfenceBroker{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2406,7 +2593,7 @@ func (x *UnfenceBroker) String() string {
 func (*UnfenceBroker) ProtoMessage() {}
 
 func (x *UnfenceBroker) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2419,7 +2606,7 @@ func (x *UnfenceBroker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnfenceBroker.ProtoReflect.Descriptor instead.
 func (*UnfenceBroker) Descriptor() ([]byte, []int) {
-	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *UnfenceBroker) GetBrokerId() int32 {
@@ -2447,7 +2634,7 @@ type ShutdownBroker struct {
 
 func (x *ShutdownBroker) Reset() {
 	*x = ShutdownBroker{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2459,7 +2646,7 @@ func (x *ShutdownBroker) String() string {
 func (*ShutdownBroker) ProtoMessage() {}
 
 func (x *ShutdownBroker) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2472,7 +2659,7 @@ func (x *ShutdownBroker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownBroker.ProtoReflect.Descriptor instead.
 func (*ShutdownBroker) Descriptor() ([]byte, []int) {
-	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ShutdownBroker) GetBrokerId() int32 {
@@ -2501,7 +2688,7 @@ type AssignDirectories struct {
 
 func (x *AssignDirectories) Reset() {
 	*x = AssignDirectories{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2513,7 +2700,7 @@ func (x *AssignDirectories) String() string {
 func (*AssignDirectories) ProtoMessage() {}
 
 func (x *AssignDirectories) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2526,7 +2713,7 @@ func (x *AssignDirectories) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssignDirectories.ProtoReflect.Descriptor instead.
 func (*AssignDirectories) Descriptor() ([]byte, []int) {
-	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AssignDirectories) GetBrokerId() int32 {
@@ -2560,7 +2747,7 @@ type AssignDirectoriesAnswer struct {
 
 func (x *AssignDirectoriesAnswer) Reset() {
 	*x = AssignDirectoriesAnswer{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2572,7 +2759,7 @@ func (x *AssignDirectoriesAnswer) String() string {
 func (*AssignDirectoriesAnswer) ProtoMessage() {}
 
 func (x *AssignDirectoriesAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2585,7 +2772,7 @@ func (x *AssignDirectoriesAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssignDirectoriesAnswer.ProtoReflect.Descriptor instead.
 func (*AssignDirectoriesAnswer) Descriptor() ([]byte, []int) {
-	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AssignDirectoriesAnswer) GetRefused() []*AssignDirectoriesAnswer_Refused {
@@ -2607,7 +2794,7 @@ type FormCluster struct {
 
 func (x *FormCluster) Reset() {
 	*x = FormCluster{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2619,7 +2806,7 @@ func (x *FormCluster) String() string {
 func (*FormCluster) ProtoMessage() {}
 
 func (x *FormCluster) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2632,7 +2819,7 @@ func (x *FormCluster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FormCluster.ProtoReflect.Descriptor instead.
 func (*FormCluster) Descriptor() ([]byte, []int) {
-	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *FormCluster) GetClusterId() string {
@@ -2667,7 +2854,7 @@ type ActivateController struct {
 
 func (x *ActivateController) Reset() {
 	*x = ActivateController{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2679,7 +2866,7 @@ func (x *ActivateController) String() string {
 func (*ActivateController) ProtoMessage() {}
 
 func (x *ActivateController) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2692,7 +2879,7 @@ func (x *ActivateController) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateController.ProtoReflect.Descriptor instead.
 func (*ActivateController) Descriptor() ([]byte, []int) {
-	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{33}
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ActivateController) GetNode() int32 {
@@ -2721,7 +2908,7 @@ type RepairPartitions struct {
 
 func (x *RepairPartitions) Reset() {
 	*x = RepairPartitions{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2733,7 +2920,7 @@ func (x *RepairPartitions) String() string {
 func (*RepairPartitions) ProtoMessage() {}
 
 func (x *RepairPartitions) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2746,7 +2933,7 @@ func (x *RepairPartitions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairPartitions.ProtoReflect.Descriptor instead.
 func (*RepairPartitions) Descriptor() ([]byte, []int) {
-	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{34}
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{36}
 }
 
 type CreateTopics_Topic struct {
@@ -2767,7 +2954,7 @@ type CreateTopics_Topic struct {
 
 func (x *CreateTopics_Topic) Reset() {
 	*x = CreateTopics_Topic{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2779,7 +2966,7 @@ func (x *CreateTopics_Topic) String() string {
 func (*CreateTopics_Topic) ProtoMessage() {}
 
 func (x *CreateTopics_Topic) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2851,7 +3038,7 @@ type CreateTopicsAnswer_Topic struct {
 
 func (x *CreateTopicsAnswer_Topic) Reset() {
 	*x = CreateTopicsAnswer_Topic{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2863,7 +3050,7 @@ func (x *CreateTopicsAnswer_Topic) String() string {
 func (*CreateTopicsAnswer_Topic) ProtoMessage() {}
 
 func (x *CreateTopicsAnswer_Topic) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2932,7 +3119,7 @@ type DeleteTopics_Topic struct {
 
 func (x *DeleteTopics_Topic) Reset() {
 	*x = DeleteTopics_Topic{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2944,7 +3131,7 @@ func (x *DeleteTopics_Topic) String() string {
 func (*DeleteTopics_Topic) ProtoMessage() {}
 
 func (x *DeleteTopics_Topic) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2986,7 +3173,7 @@ type DeleteTopicsAnswer_Topic struct {
 
 func (x *DeleteTopicsAnswer_Topic) Reset() {
 	*x = DeleteTopicsAnswer_Topic{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[38]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2998,7 +3185,7 @@ func (x *DeleteTopicsAnswer_Topic) String() string {
 func (*DeleteTopicsAnswer_Topic) ProtoMessage() {}
 
 func (x *DeleteTopicsAnswer_Topic) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[38]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3056,7 +3243,7 @@ type CreatePartitions_Topic struct {
 
 func (x *CreatePartitions_Topic) Reset() {
 	*x = CreatePartitions_Topic{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[39]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3068,7 +3255,7 @@ func (x *CreatePartitions_Topic) String() string {
 func (*CreatePartitions_Topic) ProtoMessage() {}
 
 func (x *CreatePartitions_Topic) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[39]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3116,7 +3303,7 @@ type CreatePartitionsAnswer_Topic struct {
 
 func (x *CreatePartitionsAnswer_Topic) Reset() {
 	*x = CreatePartitionsAnswer_Topic{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[40]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3128,7 +3315,7 @@ func (x *CreatePartitionsAnswer_Topic) String() string {
 func (*CreatePartitionsAnswer_Topic) ProtoMessage() {}
 
 func (x *CreatePartitionsAnswer_Topic) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[40]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3165,6 +3352,205 @@ func (x *CreatePartitionsAnswer_Topic) GetMessage() string {
 	return ""
 }
 
+type AlterConfigs_Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Op    ConfigOp               `protobuf:"varint,2,opt,name=op,proto3,enum=chronik.cluster.v1.ConfigOp" json:"op,omitempty"`
+	// Not of CONFIG_OP_DELETE.
+	Value         string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlterConfigs_Change) Reset() {
+	*x = AlterConfigs_Change{}
+	mi := &file_cluster_v1_cluster_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlterConfigs_Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlterConfigs_Change) ProtoMessage() {}
+
+func (x *AlterConfigs_Change) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_v1_cluster_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlterConfigs_Change.ProtoReflect.Descriptor instead.
+func (*AlterConfigs_Change) Descriptor() ([]byte, []int) {
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{25, 0}
+}
+
+func (x *AlterConfigs_Change) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AlterConfigs_Change) GetOp() ConfigOp {
+	if x != nil {
+		return x.Op
+	}
+	return ConfigOp_CONFIG_OP_UNSPECIFIED
+}
+
+func (x *AlterConfigs_Change) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+type AlterConfigs_Resource struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Kafka's number of the kind of resource, and its name.
+	Type int32  `protobuf:"varint,1,opt,name=type,proto3" json:"type,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// What is not named goes: the older AlterConfigs.
+	Replace       bool                   `protobuf:"varint,3,opt,name=replace,proto3" json:"replace,omitempty"`
+	Changes       []*AlterConfigs_Change `protobuf:"bytes,4,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlterConfigs_Resource) Reset() {
+	*x = AlterConfigs_Resource{}
+	mi := &file_cluster_v1_cluster_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlterConfigs_Resource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlterConfigs_Resource) ProtoMessage() {}
+
+func (x *AlterConfigs_Resource) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_v1_cluster_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlterConfigs_Resource.ProtoReflect.Descriptor instead.
+func (*AlterConfigs_Resource) Descriptor() ([]byte, []int) {
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{25, 1}
+}
+
+func (x *AlterConfigs_Resource) GetType() int32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *AlterConfigs_Resource) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AlterConfigs_Resource) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
+func (x *AlterConfigs_Resource) GetChanges() []*AlterConfigs_Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+type AlterConfigsAnswer_Resource struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Type          int32                  `protobuf:"varint,1,opt,name=type,proto3" json:"type,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Code          int32                  `protobuf:"varint,3,opt,name=code,proto3" json:"code,omitempty"`
+	Message       string                 `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlterConfigsAnswer_Resource) Reset() {
+	*x = AlterConfigsAnswer_Resource{}
+	mi := &file_cluster_v1_cluster_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlterConfigsAnswer_Resource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlterConfigsAnswer_Resource) ProtoMessage() {}
+
+func (x *AlterConfigsAnswer_Resource) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_v1_cluster_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlterConfigsAnswer_Resource.ProtoReflect.Descriptor instead.
+func (*AlterConfigsAnswer_Resource) Descriptor() ([]byte, []int) {
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{26, 0}
+}
+
+func (x *AlterConfigsAnswer_Resource) GetType() int32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *AlterConfigsAnswer_Resource) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AlterConfigsAnswer_Resource) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *AlterConfigsAnswer_Resource) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 type AssignDirectories_Assignment struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TopicId       []byte                 `protobuf:"bytes,1,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
@@ -3176,7 +3562,7 @@ type AssignDirectories_Assignment struct {
 
 func (x *AssignDirectories_Assignment) Reset() {
 	*x = AssignDirectories_Assignment{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[41]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3188,7 +3574,7 @@ func (x *AssignDirectories_Assignment) String() string {
 func (*AssignDirectories_Assignment) ProtoMessage() {}
 
 func (x *AssignDirectories_Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[41]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3201,7 +3587,7 @@ func (x *AssignDirectories_Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssignDirectories_Assignment.ProtoReflect.Descriptor instead.
 func (*AssignDirectories_Assignment) Descriptor() ([]byte, []int) {
-	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{30, 0}
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{32, 0}
 }
 
 func (x *AssignDirectories_Assignment) GetTopicId() []byte {
@@ -3237,7 +3623,7 @@ type AssignDirectoriesAnswer_Refused struct {
 
 func (x *AssignDirectoriesAnswer_Refused) Reset() {
 	*x = AssignDirectoriesAnswer_Refused{}
-	mi := &file_cluster_v1_cluster_proto_msgTypes[42]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3249,7 +3635,7 @@ func (x *AssignDirectoriesAnswer_Refused) String() string {
 func (*AssignDirectoriesAnswer_Refused) ProtoMessage() {}
 
 func (x *AssignDirectoriesAnswer_Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_v1_cluster_proto_msgTypes[42]
+	mi := &file_cluster_v1_cluster_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3262,7 +3648,7 @@ func (x *AssignDirectoriesAnswer_Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssignDirectoriesAnswer_Refused.ProtoReflect.Descriptor instead.
 func (*AssignDirectoriesAnswer_Refused) Descriptor() ([]byte, []int) {
-	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{31, 0}
+	return file_cluster_v1_cluster_proto_rawDescGZIP(), []int{33, 0}
 }
 
 func (x *AssignDirectoriesAnswer_Refused) GetTopicId() []byte {
@@ -3389,7 +3775,7 @@ const file_cluster_v1_cluster_proto_rawDesc = "" +
 	"\tRequestId\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\x05R\x04node\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x1a\n" +
-	"\bsequence\x18\x03 \x01(\x04R\bsequence\"\x9f\b\n" +
+	"\bsequence\x18\x03 \x01(\x04R\bsequence\"\xe8\b\n" +
 	"\aCommand\x12<\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\v2\x1d.chronik.cluster.v1.RequestIdR\trequestId\x12G\n" +
@@ -3397,7 +3783,8 @@ const file_cluster_v1_cluster_proto_rawDesc = "" +
 	" \x01(\v2 .chronik.cluster.v1.CreateTopicsH\x00R\fcreateTopics\x12G\n" +
 	"\rdelete_topics\x18\v \x01(\v2 .chronik.cluster.v1.DeleteTopicsH\x00R\fdeleteTopics\x12S\n" +
 	"\x11create_partitions\x18\f \x01(\v2$.chronik.cluster.v1.CreatePartitionsH\x00R\x10createPartitions\x12]\n" +
-	"\x15allocate_producer_ids\x18\r \x01(\v2'.chronik.cluster.v1.AllocateProducerIdsH\x00R\x13allocateProducerIds\x12M\n" +
+	"\x15allocate_producer_ids\x18\r \x01(\v2'.chronik.cluster.v1.AllocateProducerIdsH\x00R\x13allocateProducerIds\x12G\n" +
+	"\ralter_configs\x18\x0e \x01(\v2 .chronik.cluster.v1.AlterConfigsH\x00R\falterConfigs\x12M\n" +
 	"\x0fregister_broker\x18\x1e \x01(\v2\".chronik.cluster.v1.RegisterBrokerH\x00R\x0eregisterBroker\x12D\n" +
 	"\ffence_broker\x18\x1f \x01(\v2\x1f.chronik.cluster.v1.FenceBrokerH\x00R\vfenceBroker\x12J\n" +
 	"\x0eunfence_broker\x18  \x01(\v2!.chronik.cluster.v1.UnfenceBrokerH\x00R\runfenceBroker\x12M\n" +
@@ -3406,7 +3793,7 @@ const file_cluster_v1_cluster_proto_rawDesc = "" +
 	"\fform_cluster\x182 \x01(\v2\x1f.chronik.cluster.v1.FormClusterH\x00R\vformCluster\x12Y\n" +
 	"\x13activate_controller\x183 \x01(\v2&.chronik.cluster.v1.ActivateControllerH\x00R\x12activateController\x12S\n" +
 	"\x11repair_partitions\x184 \x01(\v2$.chronik.cluster.v1.RepairPartitionsH\x00R\x10repairPartitionsB\x06\n" +
-	"\x04kindJ\x04\b\x02\x10\x03J\x04\b\x03\x10\x04\"\xf9\x04\n" +
+	"\x04kindJ\x04\b\x02\x10\x03J\x04\b\x03\x10\x04\"\xc8\x05\n" +
 	"\x06Answer\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
@@ -3416,7 +3803,8 @@ const file_cluster_v1_cluster_proto_rawDesc = "" +
 	" \x01(\v2&.chronik.cluster.v1.CreateTopicsAnswerH\x00R\fcreateTopics\x12M\n" +
 	"\rdelete_topics\x18\v \x01(\v2&.chronik.cluster.v1.DeleteTopicsAnswerH\x00R\fdeleteTopics\x12Y\n" +
 	"\x11create_partitions\x18\f \x01(\v2*.chronik.cluster.v1.CreatePartitionsAnswerH\x00R\x10createPartitions\x12c\n" +
-	"\x15allocate_producer_ids\x18\r \x01(\v2-.chronik.cluster.v1.AllocateProducerIdsAnswerH\x00R\x13allocateProducerIds\x12S\n" +
+	"\x15allocate_producer_ids\x18\r \x01(\v2-.chronik.cluster.v1.AllocateProducerIdsAnswerH\x00R\x13allocateProducerIds\x12M\n" +
+	"\ralter_configs\x18\x0e \x01(\v2&.chronik.cluster.v1.AlterConfigsAnswerH\x00R\falterConfigs\x12S\n" +
 	"\x0fregister_broker\x18\x1e \x01(\v2(.chronik.cluster.v1.RegisterBrokerAnswerH\x00R\x0eregisterBroker\x12\\\n" +
 	"\x12assign_directories\x18\" \x01(\v2+.chronik.cluster.v1.AssignDirectoriesAnswerH\x00R\x11assignDirectoriesB\x06\n" +
 	"\x04kind\"7\n" +
@@ -3476,7 +3864,26 @@ const file_cluster_v1_cluster_proto_rawDesc = "" +
 	"\fbroker_epoch\x18\x02 \x01(\x03R\vbrokerEpoch\"G\n" +
 	"\x19AllocateProducerIdsAnswer\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x03R\x05first\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x05R\x05count\"t\n" +
+	"\x05count\x18\x02 \x01(\x05R\x05count\"\xf0\x02\n" +
+	"\fAlterConfigs\x12G\n" +
+	"\tresources\x18\x01 \x03(\v2).chronik.cluster.v1.AlterConfigs.ResourceR\tresources\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x1a`\n" +
+	"\x06Change\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12,\n" +
+	"\x02op\x18\x02 \x01(\x0e2\x1c.chronik.cluster.v1.ConfigOpR\x02op\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\tR\x05value\x1a\x8f\x01\n" +
+	"\bResource\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\x05R\x04type\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\areplace\x18\x03 \x01(\bR\areplace\x12A\n" +
+	"\achanges\x18\x04 \x03(\v2'.chronik.cluster.v1.AlterConfigs.ChangeR\achanges\"\xc5\x01\n" +
+	"\x12AlterConfigsAnswer\x12M\n" +
+	"\tresources\x18\x01 \x03(\v2/.chronik.cluster.v1.AlterConfigsAnswer.ResourceR\tresources\x1a`\n" +
+	"\bResource\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\x05R\x04type\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04code\x18\x03 \x01(\x05R\x04code\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\"t\n" +
 	"\x0eRegisterBroker\x12=\n" +
 	"\arequest\x18\x01 \x01(\v2#.chronik.cluster.v1.RegisterRequestR\arequest\x12#\n" +
 	"\rsession_alive\x18\x02 \x01(\bR\fsessionAlive\"t\n" +
@@ -3534,7 +3941,13 @@ const file_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"STORAGE_OK\x10\x01\x12\x13\n" +
 	"\x0fSTORAGE_SUSPECT\x10\x02\x12\x12\n" +
-	"\x0eSTORAGE_FAILED\x10\x03*\xa3\x01\n" +
+	"\x0eSTORAGE_FAILED\x10\x03*|\n" +
+	"\bConfigOp\x12\x19\n" +
+	"\x15CONFIG_OP_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rCONFIG_OP_SET\x10\x01\x12\x14\n" +
+	"\x10CONFIG_OP_DELETE\x10\x02\x12\x14\n" +
+	"\x10CONFIG_OP_APPEND\x10\x03\x12\x16\n" +
+	"\x12CONFIG_OP_SUBTRACT\x10\x04*\xa3\x01\n" +
 	"\n" +
 	"FenceCause\x12\x1b\n" +
 	"\x17FENCE_CAUSE_UNSPECIFIED\x10\x00\x12\x1f\n" +
@@ -3562,116 +3975,128 @@ func file_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_cluster_v1_cluster_proto_rawDescData
 }
 
-var file_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_cluster_v1_cluster_proto_goTypes = []any{
 	(NodeState)(0),                          // 0: chronik.cluster.v1.NodeState
 	(Want)(0),                               // 1: chronik.cluster.v1.Want
 	(Storage)(0),                            // 2: chronik.cluster.v1.Storage
-	(FenceCause)(0),                         // 3: chronik.cluster.v1.FenceCause
-	(*Founder)(nil),                         // 4: chronik.cluster.v1.Founder
-	(*Hello)(nil),                           // 5: chronik.cluster.v1.Hello
-	(*Ping)(nil),                            // 6: chronik.cluster.v1.Ping
-	(*CurrentIndexRequest)(nil),             // 7: chronik.cluster.v1.CurrentIndexRequest
-	(*CurrentIndexResponse)(nil),            // 8: chronik.cluster.v1.CurrentIndexResponse
-	(*Listener)(nil),                        // 9: chronik.cluster.v1.Listener
-	(*FeatureRange)(nil),                    // 10: chronik.cluster.v1.FeatureRange
-	(*RegisterRequest)(nil),                 // 11: chronik.cluster.v1.RegisterRequest
-	(*RegisterResponse)(nil),                // 12: chronik.cluster.v1.RegisterResponse
-	(*Beat)(nil),                            // 13: chronik.cluster.v1.Beat
-	(*BeatReply)(nil),                       // 14: chronik.cluster.v1.BeatReply
-	(*PeerAddress)(nil),                     // 15: chronik.cluster.v1.PeerAddress
-	(*RequestId)(nil),                       // 16: chronik.cluster.v1.RequestId
-	(*Command)(nil),                         // 17: chronik.cluster.v1.Command
-	(*Answer)(nil),                          // 18: chronik.cluster.v1.Answer
-	(*ConfigEntry)(nil),                     // 19: chronik.cluster.v1.ConfigEntry
-	(*ReplicaAssignment)(nil),               // 20: chronik.cluster.v1.ReplicaAssignment
-	(*CreateTopics)(nil),                    // 21: chronik.cluster.v1.CreateTopics
-	(*CreateTopicsAnswer)(nil),              // 22: chronik.cluster.v1.CreateTopicsAnswer
-	(*DeleteTopics)(nil),                    // 23: chronik.cluster.v1.DeleteTopics
-	(*DeleteTopicsAnswer)(nil),              // 24: chronik.cluster.v1.DeleteTopicsAnswer
-	(*CreatePartitions)(nil),                // 25: chronik.cluster.v1.CreatePartitions
-	(*CreatePartitionsAnswer)(nil),          // 26: chronik.cluster.v1.CreatePartitionsAnswer
-	(*AllocateProducerIds)(nil),             // 27: chronik.cluster.v1.AllocateProducerIds
-	(*AllocateProducerIdsAnswer)(nil),       // 28: chronik.cluster.v1.AllocateProducerIdsAnswer
-	(*RegisterBroker)(nil),                  // 29: chronik.cluster.v1.RegisterBroker
-	(*RegisterBrokerAnswer)(nil),            // 30: chronik.cluster.v1.RegisterBrokerAnswer
-	(*FenceBroker)(nil),                     // 31: chronik.cluster.v1.FenceBroker
-	(*UnfenceBroker)(nil),                   // 32: chronik.cluster.v1.UnfenceBroker
-	(*ShutdownBroker)(nil),                  // 33: chronik.cluster.v1.ShutdownBroker
-	(*AssignDirectories)(nil),               // 34: chronik.cluster.v1.AssignDirectories
-	(*AssignDirectoriesAnswer)(nil),         // 35: chronik.cluster.v1.AssignDirectoriesAnswer
-	(*FormCluster)(nil),                     // 36: chronik.cluster.v1.FormCluster
-	(*ActivateController)(nil),              // 37: chronik.cluster.v1.ActivateController
-	(*RepairPartitions)(nil),                // 38: chronik.cluster.v1.RepairPartitions
-	(*CreateTopics_Topic)(nil),              // 39: chronik.cluster.v1.CreateTopics.Topic
-	(*CreateTopicsAnswer_Topic)(nil),        // 40: chronik.cluster.v1.CreateTopicsAnswer.Topic
-	(*DeleteTopics_Topic)(nil),              // 41: chronik.cluster.v1.DeleteTopics.Topic
-	(*DeleteTopicsAnswer_Topic)(nil),        // 42: chronik.cluster.v1.DeleteTopicsAnswer.Topic
-	(*CreatePartitions_Topic)(nil),          // 43: chronik.cluster.v1.CreatePartitions.Topic
-	(*CreatePartitionsAnswer_Topic)(nil),    // 44: chronik.cluster.v1.CreatePartitionsAnswer.Topic
-	(*AssignDirectories_Assignment)(nil),    // 45: chronik.cluster.v1.AssignDirectories.Assignment
-	(*AssignDirectoriesAnswer_Refused)(nil), // 46: chronik.cluster.v1.AssignDirectoriesAnswer.Refused
+	(ConfigOp)(0),                           // 3: chronik.cluster.v1.ConfigOp
+	(FenceCause)(0),                         // 4: chronik.cluster.v1.FenceCause
+	(*Founder)(nil),                         // 5: chronik.cluster.v1.Founder
+	(*Hello)(nil),                           // 6: chronik.cluster.v1.Hello
+	(*Ping)(nil),                            // 7: chronik.cluster.v1.Ping
+	(*CurrentIndexRequest)(nil),             // 8: chronik.cluster.v1.CurrentIndexRequest
+	(*CurrentIndexResponse)(nil),            // 9: chronik.cluster.v1.CurrentIndexResponse
+	(*Listener)(nil),                        // 10: chronik.cluster.v1.Listener
+	(*FeatureRange)(nil),                    // 11: chronik.cluster.v1.FeatureRange
+	(*RegisterRequest)(nil),                 // 12: chronik.cluster.v1.RegisterRequest
+	(*RegisterResponse)(nil),                // 13: chronik.cluster.v1.RegisterResponse
+	(*Beat)(nil),                            // 14: chronik.cluster.v1.Beat
+	(*BeatReply)(nil),                       // 15: chronik.cluster.v1.BeatReply
+	(*PeerAddress)(nil),                     // 16: chronik.cluster.v1.PeerAddress
+	(*RequestId)(nil),                       // 17: chronik.cluster.v1.RequestId
+	(*Command)(nil),                         // 18: chronik.cluster.v1.Command
+	(*Answer)(nil),                          // 19: chronik.cluster.v1.Answer
+	(*ConfigEntry)(nil),                     // 20: chronik.cluster.v1.ConfigEntry
+	(*ReplicaAssignment)(nil),               // 21: chronik.cluster.v1.ReplicaAssignment
+	(*CreateTopics)(nil),                    // 22: chronik.cluster.v1.CreateTopics
+	(*CreateTopicsAnswer)(nil),              // 23: chronik.cluster.v1.CreateTopicsAnswer
+	(*DeleteTopics)(nil),                    // 24: chronik.cluster.v1.DeleteTopics
+	(*DeleteTopicsAnswer)(nil),              // 25: chronik.cluster.v1.DeleteTopicsAnswer
+	(*CreatePartitions)(nil),                // 26: chronik.cluster.v1.CreatePartitions
+	(*CreatePartitionsAnswer)(nil),          // 27: chronik.cluster.v1.CreatePartitionsAnswer
+	(*AllocateProducerIds)(nil),             // 28: chronik.cluster.v1.AllocateProducerIds
+	(*AllocateProducerIdsAnswer)(nil),       // 29: chronik.cluster.v1.AllocateProducerIdsAnswer
+	(*AlterConfigs)(nil),                    // 30: chronik.cluster.v1.AlterConfigs
+	(*AlterConfigsAnswer)(nil),              // 31: chronik.cluster.v1.AlterConfigsAnswer
+	(*RegisterBroker)(nil),                  // 32: chronik.cluster.v1.RegisterBroker
+	(*RegisterBrokerAnswer)(nil),            // 33: chronik.cluster.v1.RegisterBrokerAnswer
+	(*FenceBroker)(nil),                     // 34: chronik.cluster.v1.FenceBroker
+	(*UnfenceBroker)(nil),                   // 35: chronik.cluster.v1.UnfenceBroker
+	(*ShutdownBroker)(nil),                  // 36: chronik.cluster.v1.ShutdownBroker
+	(*AssignDirectories)(nil),               // 37: chronik.cluster.v1.AssignDirectories
+	(*AssignDirectoriesAnswer)(nil),         // 38: chronik.cluster.v1.AssignDirectoriesAnswer
+	(*FormCluster)(nil),                     // 39: chronik.cluster.v1.FormCluster
+	(*ActivateController)(nil),              // 40: chronik.cluster.v1.ActivateController
+	(*RepairPartitions)(nil),                // 41: chronik.cluster.v1.RepairPartitions
+	(*CreateTopics_Topic)(nil),              // 42: chronik.cluster.v1.CreateTopics.Topic
+	(*CreateTopicsAnswer_Topic)(nil),        // 43: chronik.cluster.v1.CreateTopicsAnswer.Topic
+	(*DeleteTopics_Topic)(nil),              // 44: chronik.cluster.v1.DeleteTopics.Topic
+	(*DeleteTopicsAnswer_Topic)(nil),        // 45: chronik.cluster.v1.DeleteTopicsAnswer.Topic
+	(*CreatePartitions_Topic)(nil),          // 46: chronik.cluster.v1.CreatePartitions.Topic
+	(*CreatePartitionsAnswer_Topic)(nil),    // 47: chronik.cluster.v1.CreatePartitionsAnswer.Topic
+	(*AlterConfigs_Change)(nil),             // 48: chronik.cluster.v1.AlterConfigs.Change
+	(*AlterConfigs_Resource)(nil),           // 49: chronik.cluster.v1.AlterConfigs.Resource
+	(*AlterConfigsAnswer_Resource)(nil),     // 50: chronik.cluster.v1.AlterConfigsAnswer.Resource
+	(*AssignDirectories_Assignment)(nil),    // 51: chronik.cluster.v1.AssignDirectories.Assignment
+	(*AssignDirectoriesAnswer_Refused)(nil), // 52: chronik.cluster.v1.AssignDirectoriesAnswer.Refused
 }
 var file_cluster_v1_cluster_proto_depIdxs = []int32{
 	0,  // 0: chronik.cluster.v1.Hello.state:type_name -> chronik.cluster.v1.NodeState
-	4,  // 1: chronik.cluster.v1.Hello.founding_set:type_name -> chronik.cluster.v1.Founder
-	5,  // 2: chronik.cluster.v1.Ping.hello:type_name -> chronik.cluster.v1.Hello
-	9,  // 3: chronik.cluster.v1.RegisterRequest.listeners:type_name -> chronik.cluster.v1.Listener
-	10, // 4: chronik.cluster.v1.RegisterRequest.features:type_name -> chronik.cluster.v1.FeatureRange
+	5,  // 1: chronik.cluster.v1.Hello.founding_set:type_name -> chronik.cluster.v1.Founder
+	6,  // 2: chronik.cluster.v1.Ping.hello:type_name -> chronik.cluster.v1.Hello
+	10, // 3: chronik.cluster.v1.RegisterRequest.listeners:type_name -> chronik.cluster.v1.Listener
+	11, // 4: chronik.cluster.v1.RegisterRequest.features:type_name -> chronik.cluster.v1.FeatureRange
 	1,  // 5: chronik.cluster.v1.Beat.want:type_name -> chronik.cluster.v1.Want
 	2,  // 6: chronik.cluster.v1.Beat.storage:type_name -> chronik.cluster.v1.Storage
-	15, // 7: chronik.cluster.v1.BeatReply.peers:type_name -> chronik.cluster.v1.PeerAddress
-	16, // 8: chronik.cluster.v1.Command.request_id:type_name -> chronik.cluster.v1.RequestId
-	21, // 9: chronik.cluster.v1.Command.create_topics:type_name -> chronik.cluster.v1.CreateTopics
-	23, // 10: chronik.cluster.v1.Command.delete_topics:type_name -> chronik.cluster.v1.DeleteTopics
-	25, // 11: chronik.cluster.v1.Command.create_partitions:type_name -> chronik.cluster.v1.CreatePartitions
-	27, // 12: chronik.cluster.v1.Command.allocate_producer_ids:type_name -> chronik.cluster.v1.AllocateProducerIds
-	29, // 13: chronik.cluster.v1.Command.register_broker:type_name -> chronik.cluster.v1.RegisterBroker
-	31, // 14: chronik.cluster.v1.Command.fence_broker:type_name -> chronik.cluster.v1.FenceBroker
-	32, // 15: chronik.cluster.v1.Command.unfence_broker:type_name -> chronik.cluster.v1.UnfenceBroker
-	33, // 16: chronik.cluster.v1.Command.shutdown_broker:type_name -> chronik.cluster.v1.ShutdownBroker
-	34, // 17: chronik.cluster.v1.Command.assign_directories:type_name -> chronik.cluster.v1.AssignDirectories
-	36, // 18: chronik.cluster.v1.Command.form_cluster:type_name -> chronik.cluster.v1.FormCluster
-	37, // 19: chronik.cluster.v1.Command.activate_controller:type_name -> chronik.cluster.v1.ActivateController
-	38, // 20: chronik.cluster.v1.Command.repair_partitions:type_name -> chronik.cluster.v1.RepairPartitions
-	22, // 21: chronik.cluster.v1.Answer.create_topics:type_name -> chronik.cluster.v1.CreateTopicsAnswer
-	24, // 22: chronik.cluster.v1.Answer.delete_topics:type_name -> chronik.cluster.v1.DeleteTopicsAnswer
-	26, // 23: chronik.cluster.v1.Answer.create_partitions:type_name -> chronik.cluster.v1.CreatePartitionsAnswer
-	28, // 24: chronik.cluster.v1.Answer.allocate_producer_ids:type_name -> chronik.cluster.v1.AllocateProducerIdsAnswer
-	30, // 25: chronik.cluster.v1.Answer.register_broker:type_name -> chronik.cluster.v1.RegisterBrokerAnswer
-	35, // 26: chronik.cluster.v1.Answer.assign_directories:type_name -> chronik.cluster.v1.AssignDirectoriesAnswer
-	39, // 27: chronik.cluster.v1.CreateTopics.topics:type_name -> chronik.cluster.v1.CreateTopics.Topic
-	40, // 28: chronik.cluster.v1.CreateTopicsAnswer.topics:type_name -> chronik.cluster.v1.CreateTopicsAnswer.Topic
-	41, // 29: chronik.cluster.v1.DeleteTopics.topics:type_name -> chronik.cluster.v1.DeleteTopics.Topic
-	42, // 30: chronik.cluster.v1.DeleteTopicsAnswer.topics:type_name -> chronik.cluster.v1.DeleteTopicsAnswer.Topic
-	43, // 31: chronik.cluster.v1.CreatePartitions.topics:type_name -> chronik.cluster.v1.CreatePartitions.Topic
-	44, // 32: chronik.cluster.v1.CreatePartitionsAnswer.topics:type_name -> chronik.cluster.v1.CreatePartitionsAnswer.Topic
-	11, // 33: chronik.cluster.v1.RegisterBroker.request:type_name -> chronik.cluster.v1.RegisterRequest
-	3,  // 34: chronik.cluster.v1.FenceBroker.cause:type_name -> chronik.cluster.v1.FenceCause
-	45, // 35: chronik.cluster.v1.AssignDirectories.assignments:type_name -> chronik.cluster.v1.AssignDirectories.Assignment
-	46, // 36: chronik.cluster.v1.AssignDirectoriesAnswer.refused:type_name -> chronik.cluster.v1.AssignDirectoriesAnswer.Refused
-	4,  // 37: chronik.cluster.v1.FormCluster.founders:type_name -> chronik.cluster.v1.Founder
-	20, // 38: chronik.cluster.v1.CreateTopics.Topic.assignments:type_name -> chronik.cluster.v1.ReplicaAssignment
-	19, // 39: chronik.cluster.v1.CreateTopics.Topic.configs:type_name -> chronik.cluster.v1.ConfigEntry
-	20, // 40: chronik.cluster.v1.CreatePartitions.Topic.assignments:type_name -> chronik.cluster.v1.ReplicaAssignment
-	5,  // 41: chronik.cluster.v1.Cluster.Handshake:input_type -> chronik.cluster.v1.Hello
-	6,  // 42: chronik.cluster.v1.Cluster.Watch:input_type -> chronik.cluster.v1.Ping
-	7,  // 43: chronik.cluster.v1.Cluster.CurrentIndex:input_type -> chronik.cluster.v1.CurrentIndexRequest
-	11, // 44: chronik.cluster.v1.Cluster.Register:input_type -> chronik.cluster.v1.RegisterRequest
-	13, // 45: chronik.cluster.v1.Cluster.Session:input_type -> chronik.cluster.v1.Beat
-	17, // 46: chronik.cluster.v1.Cluster.Submit:input_type -> chronik.cluster.v1.Command
-	5,  // 47: chronik.cluster.v1.Cluster.Handshake:output_type -> chronik.cluster.v1.Hello
-	6,  // 48: chronik.cluster.v1.Cluster.Watch:output_type -> chronik.cluster.v1.Ping
-	8,  // 49: chronik.cluster.v1.Cluster.CurrentIndex:output_type -> chronik.cluster.v1.CurrentIndexResponse
-	12, // 50: chronik.cluster.v1.Cluster.Register:output_type -> chronik.cluster.v1.RegisterResponse
-	14, // 51: chronik.cluster.v1.Cluster.Session:output_type -> chronik.cluster.v1.BeatReply
-	18, // 52: chronik.cluster.v1.Cluster.Submit:output_type -> chronik.cluster.v1.Answer
-	47, // [47:53] is the sub-list for method output_type
-	41, // [41:47] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	16, // 7: chronik.cluster.v1.BeatReply.peers:type_name -> chronik.cluster.v1.PeerAddress
+	17, // 8: chronik.cluster.v1.Command.request_id:type_name -> chronik.cluster.v1.RequestId
+	22, // 9: chronik.cluster.v1.Command.create_topics:type_name -> chronik.cluster.v1.CreateTopics
+	24, // 10: chronik.cluster.v1.Command.delete_topics:type_name -> chronik.cluster.v1.DeleteTopics
+	26, // 11: chronik.cluster.v1.Command.create_partitions:type_name -> chronik.cluster.v1.CreatePartitions
+	28, // 12: chronik.cluster.v1.Command.allocate_producer_ids:type_name -> chronik.cluster.v1.AllocateProducerIds
+	30, // 13: chronik.cluster.v1.Command.alter_configs:type_name -> chronik.cluster.v1.AlterConfigs
+	32, // 14: chronik.cluster.v1.Command.register_broker:type_name -> chronik.cluster.v1.RegisterBroker
+	34, // 15: chronik.cluster.v1.Command.fence_broker:type_name -> chronik.cluster.v1.FenceBroker
+	35, // 16: chronik.cluster.v1.Command.unfence_broker:type_name -> chronik.cluster.v1.UnfenceBroker
+	36, // 17: chronik.cluster.v1.Command.shutdown_broker:type_name -> chronik.cluster.v1.ShutdownBroker
+	37, // 18: chronik.cluster.v1.Command.assign_directories:type_name -> chronik.cluster.v1.AssignDirectories
+	39, // 19: chronik.cluster.v1.Command.form_cluster:type_name -> chronik.cluster.v1.FormCluster
+	40, // 20: chronik.cluster.v1.Command.activate_controller:type_name -> chronik.cluster.v1.ActivateController
+	41, // 21: chronik.cluster.v1.Command.repair_partitions:type_name -> chronik.cluster.v1.RepairPartitions
+	23, // 22: chronik.cluster.v1.Answer.create_topics:type_name -> chronik.cluster.v1.CreateTopicsAnswer
+	25, // 23: chronik.cluster.v1.Answer.delete_topics:type_name -> chronik.cluster.v1.DeleteTopicsAnswer
+	27, // 24: chronik.cluster.v1.Answer.create_partitions:type_name -> chronik.cluster.v1.CreatePartitionsAnswer
+	29, // 25: chronik.cluster.v1.Answer.allocate_producer_ids:type_name -> chronik.cluster.v1.AllocateProducerIdsAnswer
+	31, // 26: chronik.cluster.v1.Answer.alter_configs:type_name -> chronik.cluster.v1.AlterConfigsAnswer
+	33, // 27: chronik.cluster.v1.Answer.register_broker:type_name -> chronik.cluster.v1.RegisterBrokerAnswer
+	38, // 28: chronik.cluster.v1.Answer.assign_directories:type_name -> chronik.cluster.v1.AssignDirectoriesAnswer
+	42, // 29: chronik.cluster.v1.CreateTopics.topics:type_name -> chronik.cluster.v1.CreateTopics.Topic
+	43, // 30: chronik.cluster.v1.CreateTopicsAnswer.topics:type_name -> chronik.cluster.v1.CreateTopicsAnswer.Topic
+	44, // 31: chronik.cluster.v1.DeleteTopics.topics:type_name -> chronik.cluster.v1.DeleteTopics.Topic
+	45, // 32: chronik.cluster.v1.DeleteTopicsAnswer.topics:type_name -> chronik.cluster.v1.DeleteTopicsAnswer.Topic
+	46, // 33: chronik.cluster.v1.CreatePartitions.topics:type_name -> chronik.cluster.v1.CreatePartitions.Topic
+	47, // 34: chronik.cluster.v1.CreatePartitionsAnswer.topics:type_name -> chronik.cluster.v1.CreatePartitionsAnswer.Topic
+	49, // 35: chronik.cluster.v1.AlterConfigs.resources:type_name -> chronik.cluster.v1.AlterConfigs.Resource
+	50, // 36: chronik.cluster.v1.AlterConfigsAnswer.resources:type_name -> chronik.cluster.v1.AlterConfigsAnswer.Resource
+	12, // 37: chronik.cluster.v1.RegisterBroker.request:type_name -> chronik.cluster.v1.RegisterRequest
+	4,  // 38: chronik.cluster.v1.FenceBroker.cause:type_name -> chronik.cluster.v1.FenceCause
+	51, // 39: chronik.cluster.v1.AssignDirectories.assignments:type_name -> chronik.cluster.v1.AssignDirectories.Assignment
+	52, // 40: chronik.cluster.v1.AssignDirectoriesAnswer.refused:type_name -> chronik.cluster.v1.AssignDirectoriesAnswer.Refused
+	5,  // 41: chronik.cluster.v1.FormCluster.founders:type_name -> chronik.cluster.v1.Founder
+	21, // 42: chronik.cluster.v1.CreateTopics.Topic.assignments:type_name -> chronik.cluster.v1.ReplicaAssignment
+	20, // 43: chronik.cluster.v1.CreateTopics.Topic.configs:type_name -> chronik.cluster.v1.ConfigEntry
+	21, // 44: chronik.cluster.v1.CreatePartitions.Topic.assignments:type_name -> chronik.cluster.v1.ReplicaAssignment
+	3,  // 45: chronik.cluster.v1.AlterConfigs.Change.op:type_name -> chronik.cluster.v1.ConfigOp
+	48, // 46: chronik.cluster.v1.AlterConfigs.Resource.changes:type_name -> chronik.cluster.v1.AlterConfigs.Change
+	6,  // 47: chronik.cluster.v1.Cluster.Handshake:input_type -> chronik.cluster.v1.Hello
+	7,  // 48: chronik.cluster.v1.Cluster.Watch:input_type -> chronik.cluster.v1.Ping
+	8,  // 49: chronik.cluster.v1.Cluster.CurrentIndex:input_type -> chronik.cluster.v1.CurrentIndexRequest
+	12, // 50: chronik.cluster.v1.Cluster.Register:input_type -> chronik.cluster.v1.RegisterRequest
+	14, // 51: chronik.cluster.v1.Cluster.Session:input_type -> chronik.cluster.v1.Beat
+	18, // 52: chronik.cluster.v1.Cluster.Submit:input_type -> chronik.cluster.v1.Command
+	6,  // 53: chronik.cluster.v1.Cluster.Handshake:output_type -> chronik.cluster.v1.Hello
+	7,  // 54: chronik.cluster.v1.Cluster.Watch:output_type -> chronik.cluster.v1.Ping
+	9,  // 55: chronik.cluster.v1.Cluster.CurrentIndex:output_type -> chronik.cluster.v1.CurrentIndexResponse
+	13, // 56: chronik.cluster.v1.Cluster.Register:output_type -> chronik.cluster.v1.RegisterResponse
+	15, // 57: chronik.cluster.v1.Cluster.Session:output_type -> chronik.cluster.v1.BeatReply
+	19, // 58: chronik.cluster.v1.Cluster.Submit:output_type -> chronik.cluster.v1.Answer
+	53, // [53:59] is the sub-list for method output_type
+	47, // [47:53] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_cluster_v1_cluster_proto_init() }
@@ -3684,6 +4109,7 @@ func file_cluster_v1_cluster_proto_init() {
 		(*Command_DeleteTopics)(nil),
 		(*Command_CreatePartitions)(nil),
 		(*Command_AllocateProducerIds)(nil),
+		(*Command_AlterConfigs)(nil),
 		(*Command_RegisterBroker)(nil),
 		(*Command_FenceBroker)(nil),
 		(*Command_UnfenceBroker)(nil),
@@ -3698,6 +4124,7 @@ func file_cluster_v1_cluster_proto_init() {
 		(*Answer_DeleteTopics)(nil),
 		(*Answer_CreatePartitions)(nil),
 		(*Answer_AllocateProducerIds)(nil),
+		(*Answer_AlterConfigs)(nil),
 		(*Answer_RegisterBroker)(nil),
 		(*Answer_AssignDirectories)(nil),
 	}
@@ -3706,8 +4133,8 @@ func file_cluster_v1_cluster_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cluster_v1_cluster_proto_rawDesc), len(file_cluster_v1_cluster_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   43,
+			NumEnums:      5,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

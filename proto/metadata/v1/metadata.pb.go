@@ -85,19 +85,29 @@ type ConfigType int32
 
 const (
 	ConfigType_CONFIG_TYPE_UNSPECIFIED ConfigType = 0
-	// Kafka's number of the resource.
+	// Kafka's numbers of the resources.
 	ConfigType_CONFIG_TYPE_TOPIC ConfigType = 2
+	// The name is the node id in decimal, or empty: the default of all brokers.
+	ConfigType_CONFIG_TYPE_BROKER         ConfigType = 4
+	ConfigType_CONFIG_TYPE_CLIENT_METRICS ConfigType = 16
+	ConfigType_CONFIG_TYPE_GROUP          ConfigType = 32
 )
 
 // Enum value maps for ConfigType.
 var (
 	ConfigType_name = map[int32]string{
-		0: "CONFIG_TYPE_UNSPECIFIED",
-		2: "CONFIG_TYPE_TOPIC",
+		0:  "CONFIG_TYPE_UNSPECIFIED",
+		2:  "CONFIG_TYPE_TOPIC",
+		4:  "CONFIG_TYPE_BROKER",
+		16: "CONFIG_TYPE_CLIENT_METRICS",
+		32: "CONFIG_TYPE_GROUP",
 	}
 	ConfigType_value = map[string]int32{
-		"CONFIG_TYPE_UNSPECIFIED": 0,
-		"CONFIG_TYPE_TOPIC":       2,
+		"CONFIG_TYPE_UNSPECIFIED":    0,
+		"CONFIG_TYPE_TOPIC":          2,
+		"CONFIG_TYPE_BROKER":         4,
+		"CONFIG_TYPE_CLIENT_METRICS": 16,
+		"CONFIG_TYPE_GROUP":          32,
 	}
 )
 
@@ -1484,11 +1494,14 @@ const file_metadata_v1_metadata_proto_rawDesc = "" +
 	"\x05index\x18\x03 \x01(\x04R\x05index*6\n" +
 	"\bRecovery\x12\x11\n" +
 	"\rRECOVERY_NONE\x10\x00\x12\x17\n" +
-	"\x13RECOVERY_RECOVERING\x10\x01*@\n" +
+	"\x13RECOVERY_RECOVERING\x10\x01*\x8f\x01\n" +
 	"\n" +
 	"ConfigType\x12\x1b\n" +
 	"\x17CONFIG_TYPE_UNSPECIFIED\x10\x00\x12\x15\n" +
-	"\x11CONFIG_TYPE_TOPIC\x10\x02B@Z>github.com/chronik-stream/chronik/proto/metadata/v1;metadatav1b\x06proto3"
+	"\x11CONFIG_TYPE_TOPIC\x10\x02\x12\x16\n" +
+	"\x12CONFIG_TYPE_BROKER\x10\x04\x12\x1e\n" +
+	"\x1aCONFIG_TYPE_CLIENT_METRICS\x10\x10\x12\x15\n" +
+	"\x11CONFIG_TYPE_GROUP\x10 B@Z>github.com/chronik-stream/chronik/proto/metadata/v1;metadatav1b\x06proto3"
 
 var (
 	file_metadata_v1_metadata_proto_rawDescOnce sync.Once
