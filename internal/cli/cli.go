@@ -138,7 +138,7 @@ func (p *Program) root() *cobra.Command {
 		cmd.GroupID = "run"
 		root.AddCommand(cmd)
 	}
-	for _, cmd := range []*cobra.Command{g.topic(), g.produce(), g.consume(), g.group(), g.cluster()} {
+	for _, cmd := range []*cobra.Command{g.topic(), g.produce(), g.consume(), g.group(), g.cluster(), g.bench()} {
 		cmd.GroupID = "use"
 		root.AddCommand(cmd)
 	}

@@ -29,9 +29,10 @@ type client struct {
 	format    string
 	timeout   time.Duration
 
-	cmd *cobra.Command
-	kgo *kgo.Client
-	adm *kadm.Client
+	cmd    *cobra.Command
+	living []string // addresses that answer
+	kgo    *kgo.Client
+	adm    *kadm.Client
 }
 
 // clientFlags gives a command, and those below it, the flags of a client.
@@ -108,8 +109,20 @@ func (c *client) run(cmd *cobra.Command, endless bool, do func(ctx context.Conte
 
 // open makes the client; nothing is dialled yet.
 func (c *client) open(seeds []string, opts []kgo.Opt) error {
+	c.living = seeds
+	cl, err := c.newClient(opts)
+	if err != nil {
+		return err
+	}
+	c.kgo, c.adm = cl, kadm.NewClient(cl)
+	c.adm.SetTimeoutMillis(int32(min(c.timeout.Milliseconds(), 1<<31-1)))
+	return nil
+}
+
+// newClient makes one more client of the nodes that were reached.
+func (c *client) newClient(opts []kgo.Opt) (*kgo.Client, error) {
 	all := append([]kgo.Opt{
-		kgo.SeedBrokers(seeds...),
+		kgo.SeedBrokers(c.living...),
 		kgo.ClientID("chronik-server"),
 		kgo.SoftwareNameAndVersion("chronik-server", softwareVersion(c.g.program.Version)),
 		kgo.DialTimeout(min(c.timeout, 5*time.Second)),
@@ -120,13 +133,7 @@ func (c *client) open(seeds []string, opts []kgo.Opt) error {
 	if v, ok := c.g.values["log.level"]; ok && strings.EqualFold(*v, "debug") {
 		all = append(all, kgo.WithLogger(kgo.BasicLogger(c.g.program.Err, kgo.LogLevelDebug, nil)))
 	}
-	cl, err := kgo.NewClient(all...)
-	if err != nil {
-		return err
-	}
-	c.kgo, c.adm = cl, kadm.NewClient(cl)
-	c.adm.SetTimeoutMillis(int32(min(c.timeout.Milliseconds(), 1<<31-1)))
-	return nil
+	return kgo.NewClient(all...)
 }
 
 // softwareVersion makes a version fit for ApiVersions, which allows few characters.

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -209,3 +210,52 @@ command index=2 term=1 bytes=` + itoa(len(data)) + ` decidedInTerm=1 now=2025-11
 func itoa(n int) string { return strconv.Itoa(n) }
 
 func crc(b record.Batch) string { return fmt.Sprintf("%08x", b.CRC()) }
+
+// entry makes an entry of an index.
+func entry(parts ...uint32) []byte {
+	var b []byte
+	for _, p := range parts {
+		b = binary.BigEndian.AppendUint32(b, p)
+	}
+	return b
+}
+
+func TestDumpVerify(t *testing.T) {
+	t.Chdir(t.TempDir())
+	one, two := batches(t)
+	path := filepath.Join("orders-0", "00000000000000000000.log")
+	write(t, path, one, two)
+	const ts1, ts2 = uint64(second + 1), uint64(second + 2)
+	write(t, filepath.Join("orders-0", "00000000000000000000.index"), entry(2, uint32(len(one))))
+	write(t, filepath.Join("orders-0", "00000000000000000000.timeindex"), entry(uint32(ts1>>32), uint32(ts1&0xffffffff), 1, uint32(ts2>>32), uint32(ts2&0xffffffff), 2))
+	golden(t, 0, "verified file="+path+" state=ok bytes="+itoa(len(one)+len(two))+" batches=2 records=3 offsetEntries=1 timeEntries=2\n", "dump-log", "orders-0", "--verify")
+
+	for name, c := range map[string]struct {
+		file string
+		data [][]byte
+		want string
+	}{
+		"position":   {"00000000000000000000.index", [][]byte{entry(2, 7)}, "no batch begins at 7, where offset 2 should be"},
+		"offset":     {"00000000000000000000.index", [][]byte{entry(1, uint32(len(one)))}, "begins with offset 2, behind 1"},
+		"order":      {"00000000000000000000.index", [][]byte{entry(2, uint32(len(one)), 2, uint32(len(one)))}, "offset 2 at " + itoa(len(one)) + " follows offset 2"},
+		"torn":       {"00000000000000000000.index", [][]byte{entry(2, uint32(len(one))), {1}}, "9 bytes are no whole number of entries of 8"},
+		"time":       {"00000000000000000000.timeindex", [][]byte{entry(0, 5, 1)}, "is said to be the youngest up to offset 1, but there is one of 2025-11-24T16:00:00.001Z"},
+		"time order": {"00000000000000000000.timeindex", [][]byte{entry(uint32(ts2>>32), uint32(ts2&0xffffffff), 2, 0, 5, 2)}, "follows 2025-11-24T16:00:00.002Z at offset 2"},
+		"segments":   {"00000000000000000002.log", [][]byte{two}, "it is named after offset 2, but the segment before it ends with 2"},
+		"flipped":    {"00000000000000000000.log", [][]byte{one[:len(one)-1], {one[len(one)-1] ^ 1}}, "problem at="},
+		"backwards":  {"00000000000000000000.log", [][]byte{one, one}, "the batch begins with offset 0, but what stands before it ends with 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "orders-0")
+			write(t, filepath.Join(dir, "00000000000000000000.log"), one, two)
+			write(t, filepath.Join(dir, c.file), c.data...)
+			code, out, log := runHere("dump-log", dir, "--verify")
+			if code != exitFailed || !strings.Contains(out, c.want) || !strings.Contains(out, "state=damaged") || !strings.Contains(log, "cannot be read, as shown above") {
+				t.Errorf("exit code %d, %s%s; want %s", code, out, log, c.want)
+			}
+		})
+	}
+	if code, _, log := runHere("dump-log", "orders-0", "--verify", "--records"); code != exitUsage {
+		t.Errorf("exit code %d: %s", code, log)
+	}
+}

@@ -32,12 +32,15 @@ type dump struct {
 	records bool
 	offsets bool
 	bad     int // places that cannot be read
+
+	one     func(path string, from int64) error // what is done with a segment
+	checked *verification                       // of --verify
 }
 
 func (g *globals) dumpLog() *cobra.Command {
 	var (
-		raft bool
-		from uint64
+		raft, verify bool
+		from         uint64
 	)
 	d := &dump{fs: vfs.OS{}}
 	cmd := &cobra.Command{
@@ -45,9 +48,11 @@ func (g *globals) dumpLog() *cobra.Command {
 		Short: "Print what stands in the files of a log",
 		Long: "Prints the batches in segment files (*.log), or in all of a partition's directory, and checks every one of them.\n" +
 			"--offsets shows the records of __consumer_offsets as what they mean; --raft reads the metadata log and its snapshots,\n" +
-			"for which the node must be stopped. The exit code is 1 if something cannot be read.",
+			"for which the node must be stopped. --verify prints no batches but one line a segment, and holds offsets and indexes against\n" +
+			"them too. The exit code is 1 if something cannot be read, or is not as it should be.",
 		Example: "  chronik-server dump-log chronik-data/node-1/orders-0 --records\n" +
 			"  chronik-server dump-log chronik-data/node-1/__consumer_offsets-7 --offsets\n" +
+			"  chronik-server dump-log chronik-data/node-1/orders-0 --verify\n" +
 			"  chronik-server dump-log chronik-data/node-1 --raft",
 		Args: someArgs(1, 0, "a file or a directory"),
 	}
@@ -55,12 +60,21 @@ func (g *globals) dumpLog() *cobra.Command {
 	formatVar(flags, &d.format)
 	flags.BoolVar(&d.records, "records", false, "the records in the batches too; with --raft, those in entries and snapshots")
 	flags.BoolVar(&d.offsets, "offsets", false, "the records as those of __consumer_offsets")
+	flags.BoolVar(&verify, "verify", false, "check segments and their indexes, and print one line for each")
 	flags.BoolVar(&raft, "raft", false, "the metadata log in a data directory or its __raft_metadata-0")
 	flags.Uint64Var(&from, "from", 0, "begin at this offset or index `n`")
 	cmd.RunE = func(_ *cobra.Command, paths []string) error {
 		d.out = g.program.Out
 		if raft && d.offsets {
 			return usagef("--raft and --offsets exclude each other: the metadata log holds no committed offsets")
+		}
+		if verify && (raft || d.records || d.offsets || from > 0) {
+			return usagef("--verify reads whole segments and prints none of their records: leave out --raft, --records, --offsets and --from")
+		}
+		if verify {
+			d.one = func(path string, _ int64) error { return d.verify(path) }
+		} else {
+			d.one = d.segment
 		}
 		for _, path := range paths {
 			var err error
@@ -170,7 +184,7 @@ func (d *dump) path(path string, from int64) error {
 		return fmt.Errorf("cannot read %s: %w", path, err)
 	}
 	if !info.IsDir {
-		return d.segment(path, from)
+		return d.one(path, from)
 	}
 	list, err := d.fs.ReadDir(path)
 	if err != nil {
@@ -197,7 +211,7 @@ func (d *dump) path(path string, from int64) error {
 		if next := i + 1; next < len(segments) && baseOffset(segments[next]) <= from {
 			continue // it ends before the offset that is asked for
 		}
-		if err := d.segment(s, from); err != nil {
+		if err := d.one(s, from); err != nil {
 			return err
 		}
 	}

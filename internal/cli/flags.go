@@ -105,7 +105,7 @@ func (g *globals) hideFrom(cmd *cobra.Command) {
 	for top.HasParent() && top.Parent().HasParent() {
 		top = top.Parent()
 	}
-	if top.GroupID != "use" && top.Name() != "version" && top.Name() != "dump-log" && top.Name() != "demo" {
+	if top.GroupID != "use" && cmd.Flag("bootstrap-server") == nil && top.Name() != "version" && top.Name() != "dump-log" && top.Name() != "demo" {
 		return
 	}
 	cmd.Root().PersistentFlags().VisitAll(func(f *pflag.Flag) { f.Hidden = true })
