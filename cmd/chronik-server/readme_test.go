@@ -120,6 +120,9 @@ func TestReadme(t *testing.T) {
 	})
 }
 
+// noErrors holds after nodes were stopped in order: nothing went wrong, so none of them says so.
+const noErrors = "! stderr level=ERROR\n"
+
 // readmeScript makes one script of the README's blocks: each is a file of its archive, and run by sh.
 func readmeScript(blocks []block, ports *strings.Replacer) string {
 	var script, files strings.Builder
@@ -133,7 +136,7 @@ func readmeScript(blocks []block, ports *strings.Replacer) string {
 		switch {
 		case b.lang == "sh" && b.kind == "server":
 			// In a directory of their own: a cluster's nodes find no data of an earlier block.
-			fmt.Fprintf(&script, "stopservers\nwait\nmkdir servers-%d\ncd servers-%d\n", b.line, b.line)
+			fmt.Fprintf(&script, "stopservers\nwait\n%smkdir servers-%d\ncd servers-%d\n", noErrors, b.line, b.line)
 			for i, command := range strings.Split(strings.TrimSpace(text), "\n") {
 				name := fmt.Sprintf("server_%d_%d", b.line, i)
 				fmt.Fprintf(&script, "exec sh %s &%s&\n", file(name+".sh", "exec "+command+"\n"), name)
@@ -148,7 +151,7 @@ func readmeScript(blocks []block, ports *strings.Replacer) string {
 			fmt.Fprintf(&script, "gorun %s\nstdout '^orders-[0-2]@\\d+: '\n", file("program.go", text))
 		}
 	}
-	script.WriteString("stopservers\nwait\n")
+	script.WriteString("stopservers\nwait\n" + noErrors)
 	return script.String() + files.String()
 }
 

@@ -3,8 +3,6 @@ package cli
 import (
 	"testing"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kfake"
 )
 
 func TestHistogram(t *testing.T) {
@@ -58,15 +56,4 @@ func BenchmarkMeter(b *testing.B) {
 	for b.Loop() {
 		m.add(1, 100, time.Millisecond)
 	}
-}
-
-// newFake is a cluster to talk to, with what finds it.
-func newFake(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
-	t.Helper()
-	cluster, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cluster.Close)
-	return cluster
 }

@@ -222,6 +222,8 @@ func (c *client) explain(err error) error {
 		return c.explain(shards.Errs[0].Err)
 	case errors.As(err, &ke):
 		return errors.New(kafkaError(ke, "") + remedies[ke])
+	case strings.HasPrefix(err.Error(), "broker is too old") || strings.HasPrefix(err.Error(), "request key is unknown"): // the library keeps these to itself
+		return errors.New("the cluster does not serve a request that this needs: 'chronik-server cluster api-versions' lists what it serves")
 	default:
 		return err
 	}

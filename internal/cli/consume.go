@@ -257,6 +257,7 @@ func (c *client) poll(ctx context.Context, s *consuming) error {
 		defer c.kgo.LeaveGroup()
 	}
 	began := time.Now()
+	progress := began
 	for s.left != 0 && (s.follow && s.until == "" || !s.tail.reached()) {
 		wait, cancel := context.WithTimeout(ctx, time.Second)
 		fetches := c.kgo.PollFetches(wait)
@@ -277,6 +278,9 @@ func (c *client) poll(ctx context.Context, s *consuming) error {
 		if err := c.commit(ctx, s.group, shown); err != nil {
 			return err
 		}
+		if len(shown) > 0 {
+			progress = time.Now()
+		}
 		switch {
 		case ctx.Err() != nil && s.follow:
 			return nil // a person ended it: that is no failure
@@ -285,6 +289,9 @@ func (c *client) poll(ctx context.Context, s *consuming) error {
 		case !s.tail.isAssigned() && time.Since(began) > c.timeout+10*time.Second:
 			return fmt.Errorf("group %s gave this member nothing within %v; 'chronik-server group describe %s' tells who else is in it",
 				s.group, time.Since(began).Round(time.Second), s.group)
+		case !s.follow && s.left != 0 && !s.tail.reached() && time.Since(progress) > c.timeout+10*time.Second:
+			return fmt.Errorf("nothing came for %v, before the end of %s; 'chronik-server topic describe' tells whether it has a leader",
+				time.Since(progress).Round(time.Second), s.tail.waiting())
 		}
 	}
 	return nil
@@ -401,6 +408,20 @@ func (t *tail) isAssigned() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.assigned
+}
+
+// waiting names a partition that has not been read to its end.
+func (t *tail) waiting() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for topic, partitions := range t.next {
+		for p, at := range partitions {
+			if end, ok := t.ends.Lookup(topic, p); ok && at < end.Offset {
+				return fmt.Sprintf("%s-%d, read up to %d of %d", topic, p, max(at, 0), end.Offset)
+			}
+		}
+	}
+	return "its partitions"
 }
 
 // reached reports whether every partition has been read to its end.

@@ -81,6 +81,9 @@ func (g *globals) produce() *cobra.Command {
 			return err
 		}
 		return c.run(cmd, true, func(ctx context.Context) error {
+			if err := c.hasPartition(ctx, args[0], p.partition); err != nil {
+				return err
+			}
 			return c.produceAll(ctx, args[0], func() (*kgo.Record, error) {
 				r, err := next()
 				if err == nil {
@@ -106,6 +109,20 @@ func untilGivenUp(timeout time.Duration) []kgo.Opt {
 		kgo.RetryBackoffFn(func(int) time.Duration { return retryPause }),
 		kgo.RecordDeliveryTimeout(max(time.Second, timeout*5/4)), // the library allows no less than a second
 	}
+}
+
+// hasPartition refuses a partition (-1: any) that a topic does not have. The topic may be one that is yet to be created.
+func (c *client) hasPartition(ctx context.Context, topic string, partition int32) error {
+	if partition < 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	topics, err := c.adm.ListTopicsWithInternal(ctx)
+	if err != nil || !topics.Has(topic) {
+		return err
+	}
+	return checkPartitions(topics, []string{topic}, []int32{partition})
 }
 
 // options turns flags into those of the client, or says which is wrong.
