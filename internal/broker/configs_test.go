@@ -523,5 +523,8 @@ func TestConfigAdminClient(t *testing.T) {
 		wantEqual(t, "all brokers", value(rs, err, "log.retention.ms"), "9 DYNAMIC_DEFAULT_BROKER_CONFIG")
 		rs, err = adm.DescribeTopicConfigs(ctx, "x")
 		wantEqual(t, "topic", value(rs, err, "retention.ms"), "10 DYNAMIC_BROKER_CONFIG")
+		listed, err := adm.ListConfigResources(ctx)
+		b.must(err)
+		wantEqual(t, "resources", listed.Names(), []string{"1", "1", "x"})
 	})
 }

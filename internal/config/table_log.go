@@ -69,7 +69,7 @@ func logProperties() []Property {
 		},
 		{
 			Name: "num.recovery.threads.per.data.dir", Type: Int, Default: "8", Kafka: "2", Limit: between(1, 256), Change: ClusterWide,
-			Doc:   "How many logs are opened and recovered at once at a start.",
+			Doc:   "How many logs are opened and recovered at once at a start. What is set at run time is kept and shown, and changes nothing: logs are recovered before a node knows what was set.",
 			field: func(s *Settings) any { return &s.RecoveryThreadsPerDir },
 		},
 		{

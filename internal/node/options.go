@@ -89,10 +89,14 @@ func (n *Node) storageOptions() storage.DirectoryOptions {
 		RecoveryThreads:    int(c.RecoveryThreadsPerDir),
 		RetentionInterval:  c.LogRetentionCheck,
 		ProducerExpiration: c.ProducerIDExpiration,
-		Cleaner: storage.CleanerOptions{
-			Disabled: !c.CleanerEnable, Backoff: max(c.CleanerBackoff, time.Millisecond), DedupeBytes: c.CleanerDedupeBytes, LoadFactor: c.CleanerLoadFactor,
-			BufferBytes: int(c.CleanerBufferBytes), BytesPerSecond: c.CleanerBytesPerSecond,
-		},
+		Cleaner:            cleanerOptions(c),
+	}
+}
+
+func cleanerOptions(c *config.Config) storage.CleanerOptions {
+	return storage.CleanerOptions{
+		Disabled: !c.CleanerEnable, Backoff: max(c.CleanerBackoff, time.Millisecond), DedupeBytes: c.CleanerDedupeBytes, LoadFactor: c.CleanerLoadFactor,
+		BufferBytes: int(c.CleanerBufferBytes), BytesPerSecond: c.CleanerBytesPerSecond,
 	}
 }
 

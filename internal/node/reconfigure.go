@@ -61,6 +61,7 @@ func (r *reconfigurer) Run(ctx context.Context) error {
 
 func (r *reconfigurer) apply(ctx context.Context, c *config.Config) {
 	r.n.storage.SetProducerExpiration(c.ProducerIDExpiration)
+	r.n.storage.SetCleaner(cleanerOptions(c))
 	if limits, err := connectionLimits(ctx, c); err != nil {
 		r.n.log.Error("the limits of connections stay as they were", "error", err)
 	} else {

@@ -44,7 +44,7 @@ func (o CleanerOptions) withDefaults() CleanerOptions {
 // tombstone above them goes.
 type cleaner struct {
 	dir      *Directory
-	o        CleanerOptions
+	o        CleanerOptions // as the pass that runs has them
 	throttle throttle
 
 	// writing is held, by sending, by the one who writes the file of clean points.
@@ -56,7 +56,22 @@ type cleaner struct {
 
 func newCleaner(d *Directory, o CleanerOptions) cleaner {
 	o = o.withDefaults()
+	d.cleanerOptions.Store(&o)
 	return cleaner{dir: d, o: o, throttle: throttle{rate: o.BytesPerSecond}, writing: make(chan struct{}, 1), written: map[string]int64{}}
+}
+
+// SetCleaner changes how logs are cleaned, from the next pass on. Disabled stays as it was at the start.
+func (d *Directory) SetCleaner(o CleanerOptions) {
+	o = o.withDefaults()
+	d.cleanerOptions.Store(&o)
+}
+
+// renew takes over what SetCleaner has left. The cleaner's goroutine calls it, between passes.
+func (c *cleaner) renew() {
+	disabled := c.o.Disabled
+	c.o = *c.dir.cleanerOptions.Load()
+	c.o.Disabled = disabled
+	c.throttle.rate = c.o.BytesPerSecond
 }
 
 // run cleans until ctx ends.
@@ -82,6 +97,7 @@ func (c *cleaner) run(ctx context.Context) {
 func (c *cleaner) cleanAll(ctx context.Context) {
 	put := map[*Log]bool{}
 	for ctx.Err() == nil {
+		c.renew()
 		p := c.filthiest(ctx, put)
 		if p == nil {
 			return

@@ -46,6 +46,7 @@ type Directory struct {
 	flushThreads    int
 	retentionEvery  time.Duration
 	expiration      atomic.Int64 // ms after which silent producers are forgotten
+	cleanerOptions  atomic.Pointer[CleanerOptions]
 	strayDelay      time.Duration
 
 	committer   committer
