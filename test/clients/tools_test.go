@@ -215,7 +215,7 @@ var toolSession = []typed{
 		`^Request succeed(ed)? for deleting offsets`, `^orders\s+1\s+Successful`,
 	}},
 	{line: "kafka-consumer-groups --bootstrap-server {b} --group billing --delete", needs: []int16{keyDeleteGroups}, want: []string{`'billing'.* was successful`}},
-	{line: "kafka-consumer-groups --bootstrap-server {b} --group billing --delete", needs: []int16{keyDeleteGroups}, fails: true},
+	{line: "kafka-consumer-groups --bootstrap-server {b} --group billing --delete", needs: []int16{keyDeleteGroups}, complains: true, want: []string{`GroupIdNotFoundException`}},
 
 	{line: "kafka-configs --bootstrap-server {b} --entity-type topics --entity-name orders --alter --add-config retention.ms=86400000,cleanup.policy=[compact,delete]", needs: []int16{keyIncrementalAlterConfigs}, want: []string{
 		`^Completed updating config for topic orders\.$`,
