@@ -307,6 +307,7 @@ type boxController struct {
 	lost  error // Submit and Quorum fail
 	rnd   *rand.Rand
 	asked []*clusterv1.Command
+	at    *clusterv1.Listener // what brokers advertise; nil: their name and boxPort
 }
 
 func newBoxController(t *testing.T) *boxController {
@@ -411,10 +412,14 @@ func (c *boxController) subscribe(subs ...metadata.Subscriber) {
 // register makes a process of a broker known; it stays fenced.
 func (c *boxController) register(id int32, life byte, directory metadata.ID) {
 	c.t.Helper()
+	at := c.at
+	if at == nil {
+		at = &clusterv1.Listener{Name: "PLAINTEXT", Host: fmt.Sprint("b", id), Port: boxPort}
+	}
 	c.mustDo(&clusterv1.Command{Kind: &clusterv1.Command_RegisterBroker{RegisterBroker: &clusterv1.RegisterBroker{
 		Request: &clusterv1.RegisterRequest{
 			NodeId: id, Incarnation: []byte{byte(id), life, 15: 1}, Directories: [][]byte{directory[:]}, ClusterId: "box-cluster-000000000",
-			Listeners:   []*clusterv1.Listener{{Name: "PLAINTEXT", Host: fmt.Sprint("b", id), Port: boxPort}},
+			Listeners:   []*clusterv1.Listener{at},
 			RaftAddress: fmt.Sprint("b", id, ":5001"), BootId: "boot", PreviousBrokerEpoch: -1,
 		},
 	}}})

@@ -25,6 +25,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
+	"math/rand/v2"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -140,7 +142,7 @@ func New(o Options) (*Broker, error) {
 	b.opens, b.largeOpens = memory.New(int64(runtime.GOMAXPROCS(0))), memory.New(1)
 	b.answers = memory.New(int64(max(1, runtime.GOMAXPROCS(0)/2)))
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	b.sessions = fetchSessions{b: b, slots: o.Settings.FetchSessions, byID: map[int32]*fetchSet{}}
+	b.sessions = fetchSessions{b: b, slots: o.Settings.FetchSessions, byID: map[int32]*fetchSet{}, newID: func() int32 { return rand.Int32N(math.MaxInt32) }}
 	b.producerIDs.asking = make(chan struct{}, 1)
 	rows := apis()
 	for i := range rows {

@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"math"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -26,6 +24,7 @@ const (
 type fetchSessions struct {
 	b     *Broker
 	slots int
+	newID func() int32 // random: a client that outlives the broker must not meet another's session under its number
 
 	mu    sync.Mutex
 	byID  map[int32]*fetchSet
@@ -73,7 +72,7 @@ func (c *fetchSessions) begin(s *session, q *wire.Fetch) *fetchSet {
 	evicted, ok := c.roomLocked(len(q.Partitions), s.now)
 	if ok {
 		for set.id == 0 || c.byID[set.id] != nil {
-			set.id = rand.Int32N(math.MaxInt32)
+			set.id = c.newID()
 		}
 		set.used, set.size = s.now, len(q.Partitions)
 		c.byID[set.id] = set
