@@ -723,7 +723,7 @@ func TestHalfFramesStarveNobody(t *testing.T) {
 			answered = binary.Read(c, binary.BigEndian, new(uint32)) == nil
 			c.Close()
 		}
-		if d := time.Since(began); d > 30*time.Second {
+		if d := time.Since(began); d > 2*time.Minute { // a sweep closes those that have held theirs for long, in whatever order
 			t.Errorf("a large request waited %v", d)
 		}
 	})
