@@ -282,8 +282,7 @@ func (r *batchReader) bytes(n int) ([]byte, error) {
 func (r *cleaning) rewrite() error {
 	p := r.plan
 	for i := 0; i < len(p.segments) && p.bases[i] < r.end; {
-		n := r.groupSize(i)
-		s, err := r.writeGroup(p.segments[i:i+n], p.bases[i+n])
+		s, n, err := r.writeGroup(i)
 		if err == nil {
 			err = r.replace(p.segments[i:i+n], s)
 		}
@@ -295,42 +294,39 @@ func (r *cleaning) rewrite() error {
 	return nil
 }
 
-// groupSize returns how many segments from the i-th on become one: as many as are not too large together.
-func (r *cleaning) groupSize(i int) int {
+// fits tells whether the i-th segment may become one with those before it from the first on, of which s holds what is left.
+func (r *cleaning) fits(s *segment, first, i int) bool {
 	p := r.plan
-	n, size, offsets, times := 0, int64(0), 0, 0
-	for ; i+n < len(p.segments) && p.bases[i+n] < r.end; n++ {
-		s := p.segments[i+n]
-		s.mu.Lock()
-		size += s.size
-		offsets += s.index.nOffset + len(s.index.offsets)
-		times += s.index.nTime + len(s.index.times)
-		s.mu.Unlock()
-		limit := int(p.options.SegmentIndexBytes)
-		if n > 0 && (size > int64(p.options.SegmentBytes) || offsets*offsetEntrySize > limit || times*timeEntrySize > limit ||
-			p.bases[i+n+1]-p.bases[i] > math.MaxInt32) {
-			return n
-		}
+	if i == len(p.segments) || p.bases[i] >= r.end || p.bases[i+1]-p.bases[first] > math.MaxInt32 {
+		return false
 	}
-	return n
+	next := p.segments[i]
+	next.mu.Lock()
+	defer next.mu.Unlock()
+	offsets := len(s.index.offsets) + next.index.nOffset + len(next.index.offsets)
+	times := len(s.index.times) + next.index.nTime + len(next.index.times)
+	limit := int(p.options.SegmentIndexBytes)
+	return s.size+next.size <= int64(p.options.SegmentBytes) && offsets*offsetEntrySize <= limit && times*timeEntrySize <= limit
 }
 
-// writeGroup writes what is to be left of a group of segments, which ends at next, into one new file, durably.
-func (r *cleaning) writeGroup(group []*segment, next int64) (*segment, error) {
-	l := r.log
-	s := newSegment(l, group[0].base)
+// writeGroup writes what is to be left of n segments, from the i-th on, into one new file, durably: of as many as fit.
+func (r *cleaning) writeGroup(i int) (s *segment, n int, err error) {
+	l, p := r.log, r.plan
+	s = newSegment(l, p.bases[i])
 	name := s.path(logSuffix) + cleanedSuffix
 	f, err := l.dir.fs.Create(name)
 	if err != nil {
-		return nil, r.failed(fmt.Errorf("storage: clean %s: %w", l.id, err))
+		return nil, 0, r.failed(fmt.Errorf("storage: clean %s: %w", l.id, err))
 	}
 	h := newHandle(f, 1)
 	r.out = r.out[:0]
 	at := int64(0)
-	for i, from := range group {
-		err = r.eachBatch(from, func(b record.Batch, last bool) error {
+	for more := true; more && err == nil; n++ {
+		more = false
+		err = r.eachBatch(p.segments[i+n], func(b record.Batch, last bool) error {
 			r.read += int64(len(b))
-			if err := r.take(s, b, last && i == len(group)-1); err != nil {
+			more = last && r.fits(s, i, i+n+1)
+			if err := r.take(s, b, last && !more); err != nil {
 				return err
 			}
 			if len(r.out) >= r.o.BufferBytes/2 {
@@ -338,9 +334,6 @@ func (r *cleaning) writeGroup(group []*segment, next int64) (*segment, error) {
 			}
 			return nil
 		})
-		if err != nil {
-			break
-		}
 	}
 	if err == nil {
 		err = r.flush(f, &at)
@@ -351,11 +344,11 @@ func (r *cleaning) writeGroup(group []*segment, next int64) (*segment, error) {
 	if err != nil {
 		h.release()
 		_ = l.dir.fs.Remove(name)
-		return nil, r.failed(fmt.Errorf("storage: clean %s: %w", l.id, err))
+		return nil, 0, r.failed(fmt.Errorf("storage: clean %s: %w", l.id, err))
 	}
 	s.index.addTime()
-	s.end, s.synced, s.open = next, s.size, h
-	return s, nil
+	s.end, s.synced, s.open = p.bases[i+n], s.size, h
+	return s, n, nil
 }
 
 // flush writes what was gathered.
