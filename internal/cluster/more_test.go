@@ -155,6 +155,25 @@ func TestInternalCommandsDoNotComeOverTheNetwork(t *testing.T) {
 	})
 }
 
+// A follower whose command the leader does not take asks again until its caller gives up.
+func TestFollowersForwardWhatUsersAskFor(t *testing.T) {
+	trio(t, func(t *testing.T, w *world, leader *node) {
+		n := w.followers(leader)[0]
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		for _, cmd := range []*clusterv1.Command{
+			createTopic("forwarded"),
+			{Kind: &clusterv1.Command_CreatePartitions{CreatePartitions: &clusterv1.CreatePartitions{}}},
+			{Kind: &clusterv1.Command_AlterConfigs{AlterConfigs: &clusterv1.AlterConfigs{}}},
+			{Kind: &clusterv1.Command_DeleteTopics{DeleteTopics: &clusterv1.DeleteTopics{}}},
+		} {
+			if a, err := n.c.Submit(ctx, cmd); err != nil {
+				t.Errorf("%T: %v, %v", cmd.GetKind(), a, err)
+			}
+		}
+	})
+}
+
 func TestChecks(t *testing.T) {
 	long(t)
 	bubble(t, []int32{1, 2, 3}, func(t *testing.T, w *world) {

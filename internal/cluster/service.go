@@ -88,7 +88,7 @@ func (s service) Session(stream grpc.BidiStreamingServer[clusterv1.Beat, cluster
 func (s service) Submit(ctx context.Context, cmd *clusterv1.Command) (*clusterv1.Answer, error) {
 	switch cmd.GetKind().(type) {
 	case *clusterv1.Command_CreateTopics, *clusterv1.Command_DeleteTopics, *clusterv1.Command_CreatePartitions,
-		*clusterv1.Command_AllocateProducerIds, *clusterv1.Command_AssignDirectories:
+		*clusterv1.Command_AllocateProducerIds, *clusterv1.Command_AssignDirectories, *clusterv1.Command_AlterConfigs:
 	default:
 		return nil, status.Errorf(codes.InvalidArgument, "node %d takes no command of this kind from another node", s.c.o.NodeID)
 	}
