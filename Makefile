@@ -54,6 +54,9 @@ microbench: ## the benchmarks beside the code
 accept: build ## the figures of docs/BENCHMARKS.md, measured here, as ratios to the floor broker
 	cd test/bench && $(GO) run ./accept -bin ../../$(BIN)
 
+attack: build ## hostile clients of every kind beside a well-behaved one: memory and latency within their bars, or a failure
+	cd test/bench && $(GO) run ./attack -bin ../../$(BIN)
+
 power: build ## power loss on a loop-mounted file system, and kill -9 of everything (root)
 	$(GO) test -count=1 -timeout 30m -tags power -run TestPower -v ./test/chaos
 

@@ -30,10 +30,16 @@ func (b *Broker) open(batch record.Batch, limit int) (p []byte, done func(), err
 	}
 	most := int64(min(limit, record.MaxDecompressed))
 	b.o.Memory.Force(most)
+	b.swept(2 * openFreely)
 	done = func() {
+		made := most
+		if err == nil {
+			made = int64(len(p))
+		}
+		p = nil
+		b.swept(2 * made) // a buffer that grows leaves as much behind as it is long
 		b.o.Memory.Give(most)
 		b.largeOpens.Give(1)
-		b.swept(most)
 	}
 	if p, err = batch.Open(limit); err != nil {
 		done()

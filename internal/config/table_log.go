@@ -33,7 +33,7 @@ func logProperties() []Property {
 		},
 		{
 			Name: "max.decompressed.message.bytes", Type: Int, Default: "2147483639", Limit: atLeast(0), Change: ClusterWide,
-			Doc:   "The most bytes the records of a batch may have when they are decompressed, where the broker does that: see produce.validation. It is 64 MiB at most.",
+			Doc:   "The most bytes the records of a batch may have when they are decompressed, where the broker does that: see produce.validation. It is 32 MiB at most.",
 			field: func(s *Settings) any { return &s.MaxDecompressedBytes },
 		},
 		{

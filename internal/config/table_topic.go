@@ -94,7 +94,7 @@ func topicProperties() []Property {
 		},
 		{
 			Name: "max.decompressed.message.bytes", Type: Int, Limit: atLeast(0), Synonyms: []string{"max.decompressed.message.bytes"},
-			Doc:   "The most bytes the records of a batch may have when they are decompressed, where the broker does that: see produce.validation. It is 64 MiB at most.",
+			Doc:   "The most bytes the records of a batch may have when they are decompressed, where the broker does that: see produce.validation. It is 32 MiB at most.",
 			topic: func(t *Topic) any { return &t.MaxDecompressedBytes }, from: func(s *Settings) any { return &s.MaxDecompressedBytes },
 		},
 		{

@@ -22,7 +22,7 @@ type Env struct {
 	Machine  *config.Machine      // nil: this machine; what an advertised address is found by
 	Stores   raftstore.Opener     // nil: bolt
 	Registry *prometheus.Registry // nil: one of its own, with the process's and Go's metrics
-	Logger   *slog.Logger         // nil: silent
+	Logger   *slog.Logger         // nil: silent; what it is told again and again is left out
 	Version  string               // of the program
 
 	// Ready, if not nil, is called once, when /readyz turns 200 for the first time.
@@ -53,4 +53,5 @@ func (e *Env) setDefaults() {
 	if e.Logger == nil {
 		e.Logger = slog.New(slog.DiscardHandler)
 	}
+	e.Logger = slog.New(withoutRepeats(e.Logger.Handler()))
 }

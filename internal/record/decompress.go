@@ -14,7 +14,7 @@ import (
 )
 
 // MaxDecompressed is the most that Decompress ever returns.
-const MaxDecompressed = 64 << 20
+const MaxDecompressed = 32 << 20
 
 // Decompress returns what p holds, in memory of its own; for None, p itself.
 // Memory is taken as output arrives, not because a header promises it. ErrLimit: it would be more than

@@ -36,9 +36,12 @@ func newZstd() *zstd.Decoder {
 // than a block beyond limit: then a decoder that runs out of room has made more
 // than limit bytes, which tells that case from damage.
 func unzstd(p []byte, limit int) ([]byte, error) {
-	most, err := zstdBound(p)
+	most, least, err := zstdBound(p)
 	if err != nil {
 		return nil, err
+	}
+	if least > limit {
+		return nil, ErrLimit
 	}
 	room := min(most, limit+zstdBlock)
 	out, err := zstdFrames.DecodeAll(p, make([]byte, 0, room))
@@ -52,41 +55,42 @@ func unzstd(p []byte, limit int) ([]byte, error) {
 }
 
 // zstdBound returns how much the frames of p can hold, by the headers of their
-// blocks and by what the frames say of themselves, if that is possible.
-func zstdBound(p []byte) (int, error) {
-	total := 0
+// blocks and by what the frames say of themselves, if that is possible; and how much they hold at least, if
+// what they say is true.
+func zstdBound(p []byte) (total, least int, err error) {
 	for len(p) > 0 {
 		var h zstd.Header
 		if err := h.Decode(p); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if h.Skippable {
 			size := h.HeaderSize + int(h.SkippableSize)
 			if size > len(p) {
-				return 0, errTruncated
+				return 0, 0, errTruncated
 			}
 			p = p[size:]
 			continue
 		}
 		most, rest, err := zstdBlocks(p[h.HeaderSize:])
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if h.HasCheckSum {
 			if len(rest) < 4 {
-				return 0, errTruncated
+				return 0, 0, errTruncated
 			}
 			rest = rest[4:]
 		}
 		if h.HasFCS {
 			if h.FrameContentSize > uint64(most) {
-				return 0, errClaim
+				return 0, 0, errClaim
 			}
 			most = int(h.FrameContentSize)
+			least += most
 		}
 		total, p = total+most, rest
 	}
-	return total, nil
+	return total, least, nil
 }
 
 // zstdBlocks returns how much the blocks of a frame can hold, and what follows them.

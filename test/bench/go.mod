@@ -10,10 +10,9 @@ require (
 )
 
 require (
-	github.com/klauspost/compress v1.20.3 // indirect
-	github.com/pierrec/lz4/v4 v4.1.33 // indirect
+	github.com/chronik-stream/chronik v0.0.0
+	github.com/klauspost/compress v1.20.3
+	github.com/pierrec/lz4/v4 v4.1.33
 )
-
-require github.com/chronik-stream/chronik v0.0.0
 
 replace github.com/chronik-stream/chronik => ../..

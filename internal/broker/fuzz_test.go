@@ -1,0 +1,129 @@
+package broker
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"math/rand/v2"
+	"reflect"
+	"testing"
+	"testing/synctest"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronik-stream/chronik/internal/wire"
+)
+
+// fill gives every field below v a value, so that an encoded request has all its parts.
+func fill(v reflect.Value, r *rand.Rand, depth int) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem(), r, depth)
+	case reflect.String:
+		v.SetString([]string{"", "t", "group", "a name that is longer"}[r.IntN(4)])
+	case reflect.Bool:
+		v.SetBool(r.IntN(2) == 0)
+	case reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		v.SetInt(int64(int8(r.Uint32()))) // fits all of them
+	case reflect.Slice:
+		n := 1 + r.IntN(2)
+		v.Set(reflect.MakeSlice(v.Type(), n, n))
+		for i := range n {
+			fill(v.Index(i), r, depth+1)
+		}
+	case reflect.Array:
+		for i := range v.Len() {
+			fill(v.Index(i), r, depth+1)
+		}
+	case reflect.Uint8:
+		v.SetUint(uint64(r.Uint32() % 256))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Field(i); f.CanSet() && v.Type().Field(i).Name != "UnknownTags" && v.Type().Field(i).Name != "Version" {
+				fill(f, r, depth)
+			}
+		}
+	}
+}
+
+// frames makes a request of every key and version that is served, empty and filled.
+func frames(add func(frame []byte)) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, row := range apis() {
+		for version := row.min; version <= row.max; version++ {
+			for _, filled := range []bool{false, true} {
+				req := kmsg.RequestForKey(row.key)
+				if filled {
+					fill(reflect.ValueOf(req).Elem(), r, 0)
+				}
+				req.SetVersion(version)
+				add(kmsg.NewRequestFormatter(kmsg.FormatterClientID("fuzz")).AppendRequest(nil, req, 7)[wire.SizeBytes:])
+			}
+		}
+	}
+}
+
+// TestDecodeRequests: a request of every key and version is decoded as the dispatch does it, takes no more memory than the account is charged
+// for it, and is the same when it is encoded and decoded again.
+func TestDecodeRequests(t *testing.T) {
+	rows := map[int16]row{}
+	for _, r := range apis() {
+		rows[r.key] = r
+	}
+	frames(func(frame []byte) {
+		h, err := wire.Prefix(frame)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := rows[h.Key]
+		body, err := wire.ParseHeader(frame, &h)
+		if err != nil {
+			t.Fatalf("%s version %d: %v", r.name, h.Version, err)
+		}
+		if r.raw != nil { // those are package wire's
+			return
+		}
+		c := call{row: &r, version: h.Version}
+		req, err := c.parse(bytes.Clone(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := sizeOf(reflect.ValueOf(req)); n > int64(decodeFactor*len(body)+4096) {
+			t.Errorf("%s version %d: %d bytes have been made of %d", r.name, h.Version, n, len(body))
+		}
+		if again := req.AppendTo(nil); !bytes.Equal(again, body) {
+			t.Errorf("%s version %d: %x, then %x", r.name, h.Version, body, again)
+		}
+	})
+}
+
+// FuzzServe sends arbitrary frames to a broker: it answers or closes the connection, and goes on serving others.
+func FuzzServe(f *testing.F) {
+	n := 0
+	frames(func(frame []byte) {
+		if n++; !testing.Short() || n%10 == 0 {
+			f.Add(frame)
+		}
+	})
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		inBox(t, func(t *testing.T, b *box) {
+			b.topic("t", 2)
+			b.groupTopic()
+			conn, err := b.connect(t.Context(), "tcp", "b1:9092")
+			b.must(err)
+			defer conn.Close()
+			if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))), frame...)); err == nil {
+				go io.Copy(io.Discard, conn)
+			}
+			synctest.Wait()
+			c := b.dial()
+			do[*kmsg.ApiVersionsResponse](c, kmsg.NewPtrApiVersionsRequest(), 2)
+			conn.Close()
+			synctest.Wait()
+			if used := b.broker.o.Memory.Used(); used != 0 {
+				t.Errorf("%d bytes are held for nobody", used)
+			}
+		})
+	})
+}
