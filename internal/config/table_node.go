@@ -175,7 +175,7 @@ func requestProperties() []Property {
 		{
 			Name: "queued.max.request.bytes", Type: Long, Default: "-1", Limit: atLeast(-1),
 			Doc: "The most memory in bytes that requests and responses of clients may hold together: what has been read, what is being decoded, and what clients do not take. " +
-				"Requests wait for it, and who holds some without getting on is disconnected while others wait. -1 is 128 MiB; at least 8 MiB.",
+				"Requests wait for it, and who holds some without getting on is disconnected while others wait. -1 is 64 MiB; at least 8 MiB.",
 			field: func(s *Settings) any { return &s.QueuedMaxRequestBytes },
 		},
 		{

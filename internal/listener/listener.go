@@ -61,7 +61,7 @@ type Options struct {
 }
 
 // DefaultMemory is the size of the account that a listener makes itself.
-const DefaultMemory = 128 << 20
+const DefaultMemory = 64 << 20
 
 // Listener serves the connections that a net.Listener accepts.
 type Listener struct {
