@@ -81,7 +81,8 @@ func (c *Client) thrifty() []byte {
 	if c.w-c.r < keepSmall {
 		return c.buf[c.w:min(len(c.buf), c.r+keepSmall)]
 	}
-	if !c.l.account.Spacious() {
+	// Who holds more than it can let go of reads on: it would wait with the buffer in its hand, and if all do so for each other.
+	if c.w-c.r <= keepSmall && !c.l.account.Spacious() {
 		return nil
 	}
 	return c.buf[c.w:]
