@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/internal/memory"
+	"github.com/chronik-stream/chronik/internal/wire"
 )
 
 // kmsg makes what a frame claims before it looks whether that can be there: up to decodeFactor bytes
@@ -22,8 +23,8 @@ const (
 	decodeGarbage = 32 << 20
 )
 
-// errBody ends a connection whose request cannot be decoded.
-var errBody = errors.New("the body ends before its last field, or claims more than it holds")
+// errBody ends a connection whose request cannot be decoded though its shape is right: a string that must not be null is.
+var errBody = errors.New("a field is null that must not be")
 
 // decoded serves a request of kmsg's making. The body is copied first: kmsg's byte fields alias what
 // they are read from, and the frame is gone when the reader goes on.
@@ -110,6 +111,9 @@ func (s *session) decode(c *call, body []byte) (func(), error) {
 
 // parse decodes a body.
 func (c *call) parse(body []byte) (kmsg.Request, error) {
+	if err := wire.CheckBody(c.row.key, c.version, body); err != nil {
+		return nil, fmt.Errorf("broker: %s version %d: %w", c.row.name, c.version, err)
+	}
 	req := kmsg.RequestForKey(c.row.key)
 	req.SetVersion(c.version)
 	if req.ReadFrom(body) != nil { // kmsg has one error, which speaks of a response

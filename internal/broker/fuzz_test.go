@@ -64,9 +64,49 @@ func frames(add func(frame []byte)) {
 	}
 }
 
-// TestDecodeRequests: a request of every key and version is decoded as the dispatch does it, takes no more memory than the account is charged
-// for it, and is the same when it is encoded and decoded again.
-func TestDecodeRequests(t *testing.T) {
+// FuzzDecode decodes arbitrary frames as the dispatch does it. What is decoded takes no more memory than the account is charged for it, and
+// is the same when it is encoded and decoded again.
+func FuzzDecode(f *testing.F) {
+	rows := map[int16]row{}
+	for _, r := range apis() {
+		rows[r.key] = r
+	}
+	frames(func(frame []byte) { f.Add(frame) })
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		h, err := wire.Prefix(frame)
+		if err != nil {
+			return
+		}
+		r, ok := rows[h.Key]
+		if !ok || h.Version < r.min || h.Version > r.max || r.raw != nil { // those are package wire's
+			return
+		}
+		body, err := wire.ParseHeader(frame, &h)
+		if err != nil {
+			return
+		}
+		c := call{row: &r, version: h.Version}
+		req, err := c.parse(bytes.Clone(body))
+		if err != nil {
+			return
+		}
+		if n := sizeOf(reflect.ValueOf(req)); n > int64(decodeFactor*len(body)+4096) {
+			t.Errorf("%s version %d: %d bytes have been made of %d", r.name, h.Version, n, len(body))
+		}
+		first := req.AppendTo(nil)
+		again, err := c.parse(bytes.Clone(first))
+		if err != nil {
+			t.Fatalf("%s version %d: %x, then %v", r.name, h.Version, first, err)
+		}
+		if then := again.AppendTo(nil); !bytes.Equal(first, then) {
+			t.Errorf("%s version %d: %x, then %x", r.name, h.Version, first, then)
+		}
+	})
+}
+
+// TestShapesAreKmsgs: of every key and version that kmsg decodes, a whole request has the shape that is checked before, to its
+// last byte, and none of its parts has.
+func TestShapesAreKmsgs(t *testing.T) {
 	rows := map[int16]row{}
 	for _, r := range apis() {
 		rows[r.key] = r
@@ -84,16 +124,17 @@ func TestDecodeRequests(t *testing.T) {
 		if r.raw != nil { // those are package wire's
 			return
 		}
+		if err := wire.CheckBody(h.Key, h.Version, body); err != nil {
+			t.Fatalf("%s version %d: %v of %x", r.name, h.Version, err, body)
+		}
+		for n := range body {
+			if wire.CheckBody(h.Key, h.Version, body[:n]) == nil {
+				t.Fatalf("%s version %d: %d of %d bytes are enough", r.name, h.Version, n, len(body))
+			}
+		}
 		c := call{row: &r, version: h.Version}
-		req, err := c.parse(bytes.Clone(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := sizeOf(reflect.ValueOf(req)); n > int64(decodeFactor*len(body)+4096) {
-			t.Errorf("%s version %d: %d bytes have been made of %d", r.name, h.Version, n, len(body))
-		}
-		if again := req.AppendTo(nil); !bytes.Equal(again, body) {
-			t.Errorf("%s version %d: %x, then %x", r.name, h.Version, body, again)
+		if req, err := c.parse(bytes.Clone(body)); err != nil || !bytes.Equal(req.AppendTo(nil), body) {
+			t.Errorf("%s version %d: %x is not the same when it is encoded again (%v)", r.name, h.Version, body, err)
 		}
 	})
 }

@@ -207,13 +207,23 @@ func (c *Client) expectRest() {
 	}
 }
 
-// stuck tells the sweep, once a tick, whether memory has been held by the same frame since the last one and the frame
-// has grown by less than a second's worth. That may be the server's doing: its reader waits for memory too.
-func (c *Client) stuck() bool {
-	due, arrived := c.due.Load(), c.arrived.Load()
-	stuck := due != 0 && due == c.sweptDue && arrived-c.sweptBytes < frameRate && c.holds.Load() > 0
-	c.sweptDue, c.sweptBytes = due, arrived
-	return stuck
+// stuck tells the sweep, once a tick, why memory has been held since the last one for what has moved by less than a second's
+// worth: by a frame under way, or by responses. nil if none has. The client is to blame unless errInNeed is the reason: then the
+// reader waits for the server, with memory in its hand that others wait for.
+func (c *Client) stuck() error {
+	due, arrived, owed, taken := c.due.Load(), c.arrived.Load(), c.owed.Load(), c.conn.Taken()
+	var why error
+	switch {
+	case owed != 0 && owed == c.sweptOwed && taken-c.sweptTaken < frameRate:
+		why = errHoarding
+	case due == 0 || due != c.sweptDue || arrived-c.sweptBytes >= frameRate || c.holds.Load() == 0:
+	case c.waits.Load():
+		why = errInNeed
+	default:
+		why = errStarving
+	}
+	c.sweptDue, c.sweptBytes, c.sweptOwed, c.sweptTaken = due, arrived, owed, taken
+	return why
 }
 
 // settleClass lowers the class when what is read would have fitted a smaller buffer for a while.
@@ -241,7 +251,9 @@ func (c *Client) waitForMemory() error {
 	if c.pooled && c.w-c.r <= keepSmall {
 		c.shrink() // nobody waits with memory in the hand that others wait for, if it can be helped
 	}
+	c.waits.Store(true)
 	b, err := c.l.pool.wait(ctx, k, len(c.buf), kind)
+	c.waits.Store(false)
 	if err != nil {
 		return err
 	}

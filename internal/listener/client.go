@@ -17,6 +17,8 @@ var (
 	errFirst    = errors.New("listener: no request within 10 s of the connection")
 	errSlow     = errors.New("listener: a request did not arrive in time")
 	errStarving = errors.New("listener: a request did not arrive while others waited for the memory that it held")
+	errInNeed   = errors.New("listener: a request waited for the server with memory that others waited for")
+	errHoarding = errors.New("listener: a client did not take its responses while others waited for the memory that they held")
 	errDraining = errors.New("listener: the server is stopping")
 	errGrace    = errors.New("listener: the server is stopping and a response took too long")
 )
@@ -49,10 +51,13 @@ type Client struct {
 	arrived  atomic.Int64 // bytes read in all
 	due      atomic.Int64 // tick by which the frame under way must be whole; 0 if there is none
 	holds    atomic.Int64 // bytes of the pool's that the frame under way holds
+	owed     atomic.Int64 // bytes of the account's that responses hold which the client has not taken
+	waits    atomic.Bool  // the reader waits for the server: for memory, a response, a place in flight
 	served   atomic.Bool  // a request has been served
 
 	// The sweep's.
-	sweptDue, sweptBytes int64 // due and arrived at the last tick
+	sweptDue, sweptBytes  int64 // due and arrived at the last tick
+	sweptOwed, sweptTaken int64 // owed, and what the connection had taken
 
 	queued atomic.Int32 // slots in the queue; changed under mu
 	behind atomic.Bool  // a goroutine writes what the client did not take at once; changed under mu
@@ -201,7 +206,9 @@ func (c *Client) serveBuffered() error {
 		c.settle()
 		if alone != nil {
 			c.giveBack()
+			c.waits.Store(true)
 			alone()
+			c.waits.Store(false)
 			c.settle()
 		}
 		if err := c.waitInFlight(); err != nil {
@@ -263,8 +270,10 @@ func (c *Client) waitInFlight() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.full() && c.dead == nil && !c.draining {
+		c.waits.Store(true)
 		c.moved.Wait()
 	}
+	c.waits.Store(false)
 	if c.dead != nil {
 		return c.dead
 	}

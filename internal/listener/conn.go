@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,8 @@ type Conn interface {
 	Write(p []byte, more, wait bool) (n int, err error)
 	// SendFile sends the n bytes of f from off on; wait as in Write.
 	SendFile(f FileRange, wait bool) (n int, err error)
+	// Taken returns how many bytes have been written in all, also of a write under way. It may be called from any goroutine.
+	Taken() int64
 
 	SetReadDeadline(t time.Time) error
 	SetWriteDeadline(t time.Time) error
@@ -46,7 +49,8 @@ var errNoRoom = errors.New("listener: no read buffer is free")
 // firstRead is what a netConn reads before it knows that there is anything to read.
 const firstRead = 512
 
-// copyBuffer is how much of a file range is in memory at a time where it must be copied.
+// copyBuffer is how much of a file range is in memory at a time where it must be copied, and how much is written at a time
+// where a write does not tell how far it has come.
 const copyBuffer = 64 << 10
 
 var copyBuffers = sync.Pool{New: func() any { b := make([]byte, copyBuffer); return &b }}
@@ -56,6 +60,7 @@ var copyBuffers = sync.Pool{New: func() any { b := make([]byte, copyBuffer); ret
 // It cannot write without blocking, so a try takes nothing.
 type netConn struct {
 	net.Conn
+	taken atomic.Int64
 	first []byte // what was read before there was a buffer
 	small [firstRead]byte
 }
@@ -110,7 +115,7 @@ func (c *netConn) Write(p []byte, _, wait bool) (int, error) {
 	if !wait {
 		return 0, nil
 	}
-	return c.Conn.Write(p)
+	return counted{c.Conn, &c.taken}.Write(p)
 }
 
 // SendFile implements Conn.
@@ -118,7 +123,26 @@ func (c *netConn) SendFile(f FileRange, wait bool) (int, error) {
 	if !wait {
 		return 0, nil
 	}
-	return copyFile(c.Conn, f)
+	return copyFile(counted{c.Conn, &c.taken}, f)
+}
+
+// Taken implements Conn.
+func (c *netConn) Taken() int64 { return c.taken.Load() }
+
+// counted writes to w piece by piece, and counts in n what has been written.
+type counted struct {
+	w io.Writer
+	n *atomic.Int64
+}
+
+func (c counted) Write(p []byte) (sent int, err error) {
+	for sent < len(p) && err == nil {
+		var n int
+		n, err = c.w.Write(p[sent:min(len(p), sent+copyBuffer)])
+		c.n.Add(int64(n))
+		sent += n
+	}
+	return sent, err
 }
 
 // copyFile sends a file range through memory.

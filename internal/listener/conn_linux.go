@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,7 +26,8 @@ func newConn(c net.Conn) Conn {
 // a closure a call would move all it captures to the heap.
 type rawConn struct {
 	*net.TCPConn
-	raw syscall.RawConn
+	raw   syscall.RawConn
+	taken atomic.Int64
 
 	taker   taker // the reader's
 	readErr error
@@ -123,6 +125,7 @@ func (c *rawConn) tryWrite(fd uintptr) bool {
 			c.writeErr = os.NewSyscallError("sendmsg", err)
 			return true
 		}
+		c.taken.Add(int64(n))
 		c.sent += n
 		c.out = c.out[n:]
 	}
@@ -144,7 +147,7 @@ func (c *rawConn) SendFile(f FileRange, wait bool) (int, error) {
 		if !wait {
 			return 0, nil
 		}
-		return copyFile(c.TCPConn, f)
+		return copyFile(counted{c.TCPConn, &c.taken}, f)
 	}
 	c.off, c.left, c.sent, c.wait, c.writeErr = f.Off, f.N, 0, wait, nil
 	if err := file.Control(c.withFn); err != nil {
@@ -152,6 +155,9 @@ func (c *rawConn) SendFile(f FileRange, wait bool) (int, error) {
 	}
 	return c.sent, c.writeErr
 }
+
+// Taken implements Conn.
+func (c *rawConn) Taken() int64 { return c.taken.Load() }
 
 // withFile sends while the file's descriptor is held open.
 func (c *rawConn) withFile(fd uintptr) {
@@ -165,6 +171,7 @@ func (c *rawConn) trySend(fd uintptr) bool {
 	for c.left > 0 {
 		n, err := unix.Sendfile(int(fd), c.file, &c.off, c.left)
 		if n > 0 {
+			c.taken.Add(int64(n))
 			c.left -= n
 			c.sent += n
 		}

@@ -225,7 +225,7 @@ func (l *Listener) snapshotLocked() []*Client {
 func (l *Listener) sweep(ctx context.Context) {
 	t := time.NewTicker(tickTime)
 	defer t.Stop()
-	starved := false
+	starved := 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -239,26 +239,50 @@ func (l *Listener) sweep(ctx context.Context) {
 		l.mu.Lock()
 		all := l.snapshotLocked()
 		l.mu.Unlock()
-		was := starved
-		starved = l.account.Waiting() > 0
-		for _, c := range all {
-			err := c.overdue(now)
-			if c.stuck() && err == nil && starved && was && rand.IntN(giveWay) == 0 {
-				l.complain("closing a connection whose request does not arrive while others wait for the memory that it holds", "client", c.remote)
-				err = errStarving
-			}
-			if err != nil {
-				c.Close(err)
-			}
+		if starved++; l.account.Waiting() == 0 {
+			starved = 0
 		}
+		l.sweepAll(all, now, starved)
 	}
 }
 
-// giveWay is the part of the stuck connections, one in so many, that the sweep closes in each second that others wait for
-// memory. Without it a few dozen clients that send the first megabytes of large requests and then nothing would
-// keep everybody waiting for as long as a large request may take. Not all of them, for among them are those
-// that would go on if they had memory.
-const giveWay = 4
+// sweepAll closes those of all whose time is up, and if others have waited for memory for so many ticks those that hold some and do
+// not get on: the clients that are to blame, or if there is none a part of the requests that wait for each other. Without it a few dozen
+// clients that send the first megabytes of large requests and then nothing, or do not take large responses, would keep
+// everybody waiting for as long as one of those may take.
+func (l *Listener) sweepAll(all []*Client, now int64, starved int) {
+	var inNeed []*Client
+	blamed := false
+	for _, c := range all {
+		stuck := c.stuck()
+		switch err := c.overdue(now); {
+		case err != nil:
+			c.Close(err)
+		case stuck == nil || starved == 0:
+		case stuck == errInNeed:
+			inNeed = append(inNeed, c)
+		default:
+			blamed = true
+			l.giveWay(c, stuck)
+		}
+	}
+	if blamed || starved < 2 {
+		return
+	}
+	for _, i := range rand.Perm(len(inNeed))[:(len(inNeed)+oneInNeed-1)/oneInNeed] {
+		l.giveWay(inNeed[i], errInNeed)
+	}
+}
+
+// oneInNeed is the part of the requests that wait for each other, one in so many, that the sweep closes in each tick. Not all
+// of them: the others go on.
+const oneInNeed = 4
+
+// giveWay closes a connection for the sake of those who wait for its memory.
+func (l *Listener) giveWay(c *Client, why error) {
+	l.complain("closing a connection that holds memory while others wait for it", "client", c.remote, "reason", why.Error())
+	c.Close(why)
+}
 
 // overdue returns why a connection has no time left, nil if it has.
 func (c *Client) overdue(now int64) error {

@@ -218,6 +218,7 @@ func (c *Client) sent(err error) {
 		s.free()
 		s = next
 	}
+	c.owed.Store(0)
 	c.l.account.Give(int64(c.sending.held))
 	if c.sending.slow && err == nil {
 		err = c.conn.SetWriteDeadline(time.Time{})
@@ -304,6 +305,7 @@ func (c *Client) charge() {
 		c.l.account.Force(int64(n))
 	}
 	s.held = n
+	c.owed.Store(int64(n))
 }
 
 // push writes what it can of the chain, and with wait all of it. whole tells that nothing is left.

@@ -165,3 +165,31 @@ func TestTrap12_ArrayClaimsAreCheckedFirst(t *testing.T) {
 		}
 	}
 }
+
+// TestBodyRefuses: what claims more than it holds is refused before anything is made of it.
+func TestBodyRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		key, version int16
+		body         []byte
+		want         error
+	}{
+		"as many tagged fields as there can be": {18, 3, []byte{1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f}, ErrTooMany},
+		"the same of an element":                {3, 9, append([]byte{3, 1, 0xff, 0xff, 0xff, 0xff, 0x0f}, make([]byte, 100)...), ErrTooMany},
+		"an array of two bytes an element":      {3, 0, []byte{0, 0, 0, 3, 0, 0, 0, 0, 0}, ErrTooMany},
+		"a negative array":                      {3, 0, []byte{0xff, 0xff, 0xff, 0xfe}, ErrMalformed},
+		"an end in the middle":                  {12, 0, []byte{0, 1, 'g', 0, 0}, ErrTruncated},
+		"a key without a shape":                 {7, 0, nil, ErrMalformed},
+		"a key that cannot be":                  {-1, 0, nil, ErrMalformed},
+	} {
+		if err := CheckBody(c.key, c.version, c.body); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := CheckBody(75, 0, []byte{1, 0, 0, 0, 5, 0xff, 0, 9}); err != nil {
+		t.Errorf("no cursor, and a byte behind the last field: %v", err)
+	}
+	body := []byte{1, 1, 0}
+	if n := testing.AllocsPerRun(10, func() { _ = CheckBody(18, 3, body) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
