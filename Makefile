@@ -9,7 +9,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 TOOL     := $(GO) tool -modfile=tools/go.mod
 SYSTEMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: help build demo test race clients suites java mutants fuzz bench microbench accept attack power lint generate build-all clean
+.PHONY: help build demo test race clients suites java mutants fuzz bench growth microbench accept attack power lint generate build-all clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ fuzz: ## every fuzz target for FUZZTIME
 
 bench: build ## this broker, the floor broker and kfake under the same load; the table of docs/BENCHMARKS.md
 	cd test/bench && $(GO) run ./speed -bin ../../$(BIN) -write ../../docs/BENCHMARKS.md
+
+growth: build ## 5,000 partitions, large fetch sessions, ten million commits: what they cost; the table of docs/BENCHMARKS.md
+	cd test/bench && $(GO) run ./growth -bin ../../$(BIN) -write ../../docs/BENCHMARKS.md
 
 microbench: ## the benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...

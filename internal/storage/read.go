@@ -270,12 +270,14 @@ func (s *segment) seek(f io.ReaderAt, v indexView, size, offset int64) (*scanner
 		pos, w.pos = 0, 0
 		b, err = w.next()
 	}
-	expected := s.base
+	expected, before := s.base, int64(0) // before is the size of the batch before b
 	for ; err == nil && b.header.LastOffset() < offset; b, err = w.next() {
-		expected = b.next()
+		expected, before = b.next(), b.size
 	}
-	if walked := w.pos - pos; walked > indexGap && walked > 8*int64(s.log.options.Load().IndexIntervalBytes)+b.size {
-		s.distrust(fmt.Errorf("no entry within %d bytes before offset %d", walked, offset))
+	// A batch has an entry if more than the interval lies between it and the batch of the entry before. So the
+	// batch that was found and the one before it may be of any size, and what the walk went over besides may not.
+	if gap := w.pos - pos - b.size - before; gap > indexGap && gap > 8*int64(s.log.options.Load().IndexIntervalBytes) {
+		s.distrust(fmt.Errorf("no entry within %d bytes before offset %d", gap, offset))
 	}
 	if err != nil {
 		defer w.close()
@@ -287,7 +289,8 @@ func (s *segment) seek(f io.ReaderAt, v indexView, size, offset int64) (*scanner
 	return w, b, nil
 }
 
-// indexGap is how far apart the entries of an index may lie before it is taken for incomplete.
+// indexGap is how much may lie between the entries of an index, large batches aside, before it is taken for incomplete: the
+// interval may have been larger when they were made.
 const indexGap = 256 << 10
 
 // misplaced is the error of an index entry that does not fit the data.

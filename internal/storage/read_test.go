@@ -340,6 +340,32 @@ func TestWrongIndexesAreMadeAnew(t *testing.T) {
 	}
 }
 
+// A batch larger than the interval has no entry within it, and is no damage. Nor is one that follows it.
+func TestAnIndexOfLargeBatchesIsWhole(t *testing.T) {
+	fsys := vfs.NewMem()
+	d := memDirectory(t, fsys)
+	l := createLog(t, d, "orders", LogOptions{})
+	for _, size := range []int{1 << 20, 10, 300 << 10, 300 << 10, 10, 10, 1 << 20, 4000, 1 << 20, 1 << 20, 10} {
+		mustAppend(t, l, 0, simpleBatch(10, size/10))
+	}
+	end := l.End()
+	if err := d.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d = memDirectory(t, fsys, func(o *DirectoryOptions) { o.Clean = true }) // which does not know the tail
+	l = d.Log("orders", 0)
+	for offset := range end {
+		slice, err := l.Read(offset, end, 1, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slice.Release()
+		if s := l.active(); s.index.broken {
+			t.Fatalf("the index is put aside after a read at %d", offset)
+		}
+	}
+}
+
 // firstAt is firstAtOrAfter for the whole log, fast: batches that are too old are not opened.
 func (m *mlog) firstAt(ts int64) int64 {
 	for i, b := range m.history {

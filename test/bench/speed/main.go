@@ -77,7 +77,7 @@ func run(ctx context.Context, bin string, rounds int, only, page string) error {
 	}
 	say("\nAfter: %s.", rig.Machine())
 	if page != "" {
-		if err := write(page, table.String()); err != nil {
+		if err := rig.WriteTable(page, "bench", table.String()); err != nil {
 			return err
 		}
 	}
@@ -85,22 +85,6 @@ func run(ctx context.Context, bin string, rounds int, only, page string) error {
 		return fmt.Errorf("%d figures missed their bars", missed)
 	}
 	return nil
-}
-
-// The marks between which the table stands in the page.
-const begin, end = "<!-- make bench: begin -->\n", "<!-- make bench: end -->\n"
-
-func write(page, table string) error {
-	text, err := os.ReadFile(page)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(text), begin)
-	_, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s has no marks %q and %q", page, strings.TrimSpace(begin), strings.TrimSpace(end))
-	}
-	return os.WriteFile(page, []byte(before+begin+table+end+after), 0o644)
 }
 
 // figure is one number of a run.
