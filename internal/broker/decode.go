@@ -18,6 +18,8 @@ import (
 const (
 	decodeFactor = 104
 	decodeFreely = 16 << 10
+	// answerBytes is what each element of a request's arrays may take in the answer, with a message, before it is encoded.
+	answerBytes = 320
 	// decodeGarbage is how much decoding may leave to the collector before that is told to look: it would wait until the
 	// heap has doubled, and a few megabytes of claims make that much in no time.
 	decodeGarbage = 32 << 20
@@ -47,10 +49,10 @@ func (s *session) decodeLarge(c *call, body []byte) {
 		s.client.Close(err)
 		return
 	}
-	req, err := c.parse(body)
+	req, elements, err := c.parse(body)
 	made := n // more cannot be told of what was not decoded to its end
 	if err == nil {
-		made = min(n, sizeOf(reflect.ValueOf(req)))
+		made = min(n, sizeOf(reflect.ValueOf(req))+int64(elements)*answerBytes)
 	}
 	account.Give(n - made)
 	var then func()
@@ -102,24 +104,24 @@ func (b *Broker) swept(n int64) {
 
 // decode decodes a small body, which is the request's from then on, and serves it as its row says.
 func (s *session) decode(c *call, body []byte) (func(), error) {
-	req, err := c.parse(body)
+	req, _, err := c.parse(body)
 	if err != nil {
 		return nil, err
 	}
 	return s.dispatch(c, req)
 }
 
-// parse decodes a body.
-func (c *call) parse(body []byte) (kmsg.Request, error) {
-	if err := wire.CheckBody(c.row.key, c.version, body); err != nil {
-		return nil, fmt.Errorf("broker: %s version %d: %w", c.row.name, c.version, err)
+// parse decodes a body, and counts the elements of its arrays.
+func (c *call) parse(body []byte) (req kmsg.Request, elements int, err error) {
+	if elements, err = wire.CheckBody(c.row.key, c.version, body); err != nil {
+		return nil, 0, fmt.Errorf("broker: %s version %d: %w", c.row.name, c.version, err)
 	}
-	req := kmsg.RequestForKey(c.row.key)
+	req = kmsg.RequestForKey(c.row.key)
 	req.SetVersion(c.version)
 	if req.ReadFrom(body) != nil { // kmsg has one error, which speaks of a response
-		return nil, fmt.Errorf("broker: %s version %d: %w", c.row.name, c.version, errBody)
+		return nil, 0, fmt.Errorf("broker: %s version %d: %w", c.row.name, c.version, errBody)
 	}
-	return req, nil
+	return req, elements, nil
 }
 
 // dispatch serves a request as its row says.

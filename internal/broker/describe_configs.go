@@ -27,7 +27,14 @@ var _ Configs = (*config.Live)(nil)
 
 // maxDescribed is how many bytes of configurations one answer holds, about. A request of 1 MiB can name a hundred
 // thousand resources, and a broker's description is a hundred times longer than its name.
-const maxDescribed = 32 << 20
+const (
+	maxDescribed = 32 << 20
+	// lookedAt is what a property counts that is not in the answer, because the request names others: to go through all of
+	// them takes a processor as long as it does to encode so many bytes.
+	lookedAt = 32
+)
+
+var errDescribed = metadata.Errorf(codePolicyViolation, "the answer would exceed %d bytes: ask for fewer resources in one request", maxDescribed)
 
 // DescribeConfigs (key 32), versions 1 to 4, at any broker; a broker's own configuration and its loggers at that
 // broker. Null or no names: every property of the resource. A name that does not exist is left out.
@@ -45,13 +52,14 @@ func (b *Broker) describeConfigs(c *call, req *kmsg.DescribeConfigsRequest) kmsg
 		d := kmsg.NewDescribeConfigsResponseResource()
 		d.ResourceType, d.ResourceName, d.Configs = r.ResourceType, text(r.ResourceName), []kmsg.DescribeConfigsResponseResourceConfig{}
 		var entries []config.Entry
-		err := metadata.Errorf(codePolicyViolation, "the answer would exceed %d bytes: ask for fewer resources in one request", maxDescribed)
+		err := errDescribed
 		if size < maxDescribed {
 			entries, err = b.describeResource(img, config.Kind(r.ResourceType), r.ResourceName)
 		}
 		if err != nil {
 			d.ErrorCode, d.ErrorMessage = err.Code, &err.Message
 		}
+		size += len(entries) * lookedAt
 		for j := range entries {
 			e := &entries[j]
 			if len(r.ConfigNames) == 0 || slices.Contains(r.ConfigNames, e.Property.Name) {

@@ -44,6 +44,12 @@ func (b *Broker) describeGroups(c *call, req *kmsg.DescribeGroupsRequest, r *rep
 // errTwice refuses what a request asks for again: a large answer would cost a few bytes each time.
 var errTwice = fmt.Errorf("%w: it was asked for before in the same request", errInvalidRequest)
 
+// topicPartition is the key of a partition that a request names.
+type topicPartition struct {
+	topic string
+	index int32
+}
+
 // twice tells whether key was seen, and notes it.
 func twice[K comparable](seen map[K]struct{}, key K) bool {
 	_, again := seen[key]

@@ -181,6 +181,6 @@ func message(err error) *string {
 	if err == nil {
 		return nil
 	}
-	s := err.Error()
+	s := metadata.Clip(err.Error())
 	return &s
 }

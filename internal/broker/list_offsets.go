@@ -18,7 +18,8 @@ import (
 //	11  -6: the earliest offset that waits for tiering: there is none
 //
 // Offsets are those that a consumer may read up to: -1 is the high watermark. A
-// special timestamp in a version before its own is UNSUPPORTED_VERSION for its partition.
+// special timestamp in a version before its own is UNSUPPORTED_VERSION for its partition, and a partition that is asked for
+// again in the same request is INVALID_REQUEST there.
 
 const (
 	latestTimestamp          = -1
@@ -37,11 +38,19 @@ var sinceVersion = map[int64]int16{
 
 func (b *Broker) listOffsets(c *call, req *kmsg.ListOffsetsRequest) kmsg.Response {
 	resp := kmsg.NewPtrListOffsetsResponse()
+	seen := map[topicPartition]struct{}{}
 	for _, t := range req.Topics {
 		rt := kmsg.NewListOffsetsResponseTopic()
 		rt.Topic = t.Topic
-		for _, p := range t.Partitions {
-			rt.Partitions = append(rt.Partitions, b.listOffset(c, t.Topic, &p))
+		for i := range t.Partitions {
+			p := &t.Partitions[i]
+			if twice(seen, topicPartition{t.Topic, p.Partition}) { // a look-up by time reads files
+				again := kmsg.NewListOffsetsResponseTopicPartition()
+				again.Partition, again.ErrorCode = p.Partition, codeInvalidRequest
+				rt.Partitions = append(rt.Partitions, again)
+				continue
+			}
+			rt.Partitions = append(rt.Partitions, b.listOffset(c, t.Topic, p))
 		}
 		resp.Topics = append(resp.Topics, rt)
 	}

@@ -199,10 +199,10 @@ func (v *metadataView) serves(p *metadata.Partition, id int32) bool {
 func (b *Broker) autoCreate(ctx context.Context, version int16, topics []kmsg.MetadataRequestTopic) map[string]error {
 	img := b.ctl.Image()
 	cmd := &clusterv1.CreateTopics{}
+	seen := map[string]struct{}{}
 	for _, rt := range topics {
 		name := orEmpty(rt.Topic)
-		if rt.TopicID != (metadata.ID{}) || img.TopicByName(name) != nil || !validTopicName(name) ||
-			slices.ContainsFunc(cmd.Topics, func(t *clusterv1.CreateTopics_Topic) bool { return t.Name == name }) {
+		if rt.TopicID != (metadata.ID{}) || img.TopicByName(name) != nil || !validTopicName(name) || twice(seen, name) {
 			continue
 		}
 		if isInternal(name) && b.o.Groups != nil {

@@ -10,4 +10,4 @@ import (
 func validTopicName(name string) bool { return decisions.CheckTopicName(name) == nil }
 
 // text makes a client's string one that a command can hold: protobuf's strings are UTF-8.
-func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+func text(s string) string { return strings.ToValidUTF8(s, "?") }

@@ -540,6 +540,14 @@ func TestNearest(t *testing.T) {
 			t.Errorf("nearest to %s is %q, want %q", name, got, want)
 		}
 	}
+	if got := Nearest("segment.mm", []string{"segment.mz", "segment.ma"}); got != "segment.ma" {
+		t.Errorf("of two that are as near the nearest is %q", got)
+	}
+	// A client's request names properties, of up to a megabyte: those are compared with nothing.
+	long := strings.Repeat("retention.ms", 90_000)
+	if n := testing.AllocsPerRun(10, func() { Nearest(long, known) }); n > 0 {
+		t.Errorf("%v allocations for a name that is near none", n)
+	}
 }
 
 func FuzzParsePeers(f *testing.F) {

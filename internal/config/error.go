@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -74,11 +73,16 @@ func unknown(what, name string, known []string, hint string) *Error {
 }
 
 // Nearest returns the known name with the smallest edit distance to name, "" if none is near
-// enough to be meant.
+// enough to be meant; of several the first in their order. Names come from clients too, so no long one is compared
+// with anything: one that differs in length by as much as a distance may be is not near.
 func Nearest(name string, known []string) string {
 	best, bestDistance := "", max(2, len(name)/4)+1
-	for _, k := range slices.Sorted(slices.Values(known)) {
-		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < bestDistance {
+	for _, k := range known {
+		if d := max(len(name)-len(k), len(k)-len(name)); d > bestDistance || d == bestDistance && best == "" {
+			continue
+		}
+		d := distance(strings.ToLower(name), strings.ToLower(k), bestDistance)
+		if d < bestDistance || d == bestDistance && best != "" && k < best {
 			best, bestDistance = k, d
 		}
 	}
@@ -86,8 +90,8 @@ func Nearest(name string, known []string) string {
 }
 
 // distance is the number of insertions, deletions, substitutions and swaps of neighbours that
-// turn a into b.
-func distance(a, b string) int {
+// turn a into b, or any number above most if that is more than most.
+func distance(a, b string, most int) int {
 	before := make([]int, len(b)+1)
 	last := make([]int, len(b)+1)
 	row := make([]int, len(b)+1)
@@ -96,6 +100,7 @@ func distance(a, b string) int {
 	}
 	for i := 1; i <= len(a); i++ {
 		row[0] = i
+		least := i
 		for j := 1; j <= len(b); j++ {
 			cost := 1
 			if a[i-1] == b[j-1] {
@@ -105,6 +110,10 @@ func distance(a, b string) int {
 			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
 				row[j] = min(row[j], before[j-2]+1)
 			}
+			least = min(least, row[j])
+		}
+		if least > most+1 { // a swap may still win back one
+			return least
 		}
 		before, last, row = last, row, before
 	}

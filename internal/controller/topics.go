@@ -156,7 +156,7 @@ func checkConfigs(t *clusterv1.CreateTopics_Topic) (map[string]string, *metadata
 }
 
 // text makes a client's string one that an answer can hold.
-func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+func text(s string) string { return strings.ToValidUTF8(s, "?") }
 
 // newTopicID draws until the id is free: the draw may be poor, as in a test.
 func (d *decision) newTopicID() metadata.ID {

@@ -14,10 +14,22 @@ type Error struct {
 	Message string
 }
 
+// maxMessage bounds the message of an Error, which may quote what a client has sent: in the older versions of most
+// answers a string has at most 32,767 bytes, and nobody reads that much.
+const maxMessage = 2000
+
 // Errorf makes an Error. Its message is valid UTF-8 whatever is quoted in it, since
-// answers stand in protobuf strings.
+// answers stand in protobuf strings, and not long.
 func Errorf(code int16, format string, args ...any) *Error {
-	return &Error{Code: code, Message: strings.ToValidUTF8(fmt.Sprintf(format, args...), "\uFFFD")}
+	return &Error{Code: code, Message: Clip(fmt.Sprintf(format, args...))}
+}
+
+// Clip makes a text valid UTF-8, and short enough for a message.
+func Clip(s string) string {
+	if len(s) > maxMessage {
+		s = s[:maxMessage] + "…"
+	}
+	return strings.ToValidUTF8(s, "?")
 }
 
 // Error implements error.

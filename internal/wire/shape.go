@@ -143,17 +143,22 @@ func (p *shapeParser) version() int16 {
 	return int16(n)
 }
 
+// maxElements bounds the elements of all arrays of one request that kmsg decodes. An empty name takes one byte, and
+// what is answered for it a few hundred.
+const maxElements = 100_000
+
 // CheckBody walks the body of a request that kmsg is to decode: every field must be there, no array and no set of tagged
-// fields may claim more elements than the bytes that are left can hold. kmsg holds only arrays against that, and by one byte an
+// fields may claim more elements than the bytes that are left can hold, and all arrays together have at most maxElements, whose
+// number it returns. kmsg holds only arrays against the bytes, and by one byte an
 // element; what a count of tagged fields claims it goes through to the end, four billion times. Bytes behind the last field
 // are passed over, as in Kafka.
-func CheckBody(key, version int16, body []byte) error {
+func CheckBody(key, version int16, body []byte) (elements int, err error) {
 	if key < 0 || key > MaxKey || compiled[key] == nil {
-		return fmt.Errorf("%w: no request of key %d is known", ErrMalformed, key)
+		return 0, fmt.Errorf("%w: no request of key %d is known", ErrMalformed, key)
 	}
 	w := walk{r: Reader{B: body}, version: version, flexible: Flexible(key, version)}
 	w.fields(compiled[key])
-	return w.r.err
+	return w.elements, w.r.err
 }
 
 // walk is one walk through a body.
@@ -161,6 +166,7 @@ type walk struct {
 	r        Reader
 	version  int16
 	flexible bool
+	elements int
 }
 
 // fields walks a structure.
@@ -186,7 +192,11 @@ func (w *walk) field(f *shape) {
 	case byteString:
 		w.r.Bytes(w.flexible)
 	case array:
-		for n := w.r.Array(w.flexible, w.least(&f.of[0])); n > 0 && w.r.err == nil; n-- {
+		n := w.r.Array(w.flexible, w.least(&f.of[0]))
+		if w.elements += max(n, 0); w.elements > maxElements {
+			w.r.fail(fmt.Errorf("%w: more than %d elements in one request", ErrTooMany, maxElements))
+		}
+		for ; n > 0 && w.r.err == nil; n-- {
 			w.field(&f.of[0])
 		}
 	case structure:

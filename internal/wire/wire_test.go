@@ -179,17 +179,18 @@ func TestBodyRefuses(t *testing.T) {
 		"a negative array":                      {3, 0, []byte{0xff, 0xff, 0xff, 0xfe}, ErrMalformed},
 		"an end in the middle":                  {12, 0, []byte{0, 1, 'g', 0, 0}, ErrTruncated},
 		"a key without a shape":                 {7, 0, nil, ErrMalformed},
+		"a great many empty names":              {15, 5, append([]byte{0xa2, 0x8d, 0x06}, make([]byte, 100_002)...), ErrTooMany},
 		"a key that cannot be":                  {-1, 0, nil, ErrMalformed},
 	} {
-		if err := CheckBody(c.key, c.version, c.body); !errors.Is(err, c.want) {
+		if _, err := CheckBody(c.key, c.version, c.body); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := CheckBody(75, 0, []byte{1, 0, 0, 0, 5, 0xff, 0, 9}); err != nil {
+	if _, err := CheckBody(75, 0, []byte{1, 0, 0, 0, 5, 0xff, 0, 9}); err != nil {
 		t.Errorf("no cursor, and a byte behind the last field: %v", err)
 	}
 	body := []byte{1, 1, 0}
-	if n := testing.AllocsPerRun(10, func() { _ = CheckBody(18, 3, body) }); n > 0 {
+	if n := testing.AllocsPerRun(10, func() { _, _ = CheckBody(18, 3, body) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
