@@ -147,6 +147,54 @@ func TestTrap34_AnOffsetInsideABatch(t *testing.T) {
 	})
 }
 
+// TestTrap34_AnOffsetInAGap: what compaction has removed is skipped, or a consumer that stands there would stand there for ever.
+func TestTrap34_AnOffsetInAGap(t *testing.T) {
+	inBox(t, func(t *testing.T, b *box) {
+		topic := b.topicOf("t", 1, "cleanup.policy=compact", "segment.ms=1000", "min.cleanable.dirty.ratio=0")
+		c := b.dial()
+		put := func(ms int64, keys ...string) {
+			r := record.NewBuilder()
+			for _, k := range keys {
+				r.Add(ms, []byte(k), []byte("v"))
+			}
+			p, err := r.Build()
+			b.must(err)
+			wantEqual(t, "code", one(t, produceTo(c, 9, produceOf(topic, acksAll, p))).ErrorCode, 0)
+		}
+		put(batchTime, "a", "b") // 0 goes
+		put(batchTime, "c")      // 2 goes with its batch
+		put(batchTime, "a", "c") // 3 and 4 stay
+		put(batchTime, "d")      // 5 goes, the last of its segment
+		put(batchTime+2000, "d")
+		put(batchTime+4000, "e") // 7, in the segment that is not compacted
+		time.Sleep(time.Minute)  // the cleaner comes by
+		c = b.dial()
+		for v := int16(4); v <= 18; v++ {
+			for offset, want := range [][]int64{{1, 3, 4, 6, 7}, {1, 3, 4, 6, 7}, {3, 4, 6, 7}, {3, 4, 6, 7}, {4, 6, 7}, {6, 7}, {6, 7}, {7}, nil} {
+				var got []int64
+				for at := int64(offset); at < 8; at = got[len(got)-1] + 1 { // as a consumer goes on
+					p := one(t, fetchFrom(c, v, fetchOf(topic, at)))
+					if wantEqual(t, "code and end", []any{p.ErrorCode, p.HighWatermark}, []any{0, 8}); len(p.RecordBatches) == 0 {
+						t.Fatalf("version %d: nothing from %d on", v, at)
+					}
+					for rest := p.RecordBatches; len(rest) > 0; {
+						batch, after, err := record.Next(rest)
+						b.must(err)
+						b.must(batch.Walk(1<<10, func(r record.Record) error {
+							if o := batch.BaseOffset() + int64(r.OffsetDelta); o >= at {
+								got = append(got, o)
+							}
+							return nil
+						}))
+						rest = after
+					}
+				}
+				wantEqual(t, fmt.Sprint("from ", offset, " in version ", v), got, want)
+			}
+		}
+	})
+}
+
 func TestTrap35_RecordsAreNeverNull(t *testing.T) {
 	inBox(t, func(t *testing.T, b *box) {
 		topic := b.topicOf("t", 1)
@@ -421,6 +469,12 @@ func TestTrap42_UnknownTopicIDs(t *testing.T) {
 			req := fetchOf(topic, 0)
 			req.Topics[0].Partitions[0].Partition = 4
 			wantEqual(t, "partition", one(t, fetchFrom(c, v, req)).ErrorCode, codeUnknownTopicOrPartition)
+		}
+		deleteTopic(c, "t")
+		again := b.topicOf("t", 1)
+		for v := int16(13); v <= 18; v++ { // its name says nothing
+			wantEqual(t, "the id of the topic before", one(t, fetchFrom(c, v, fetchOf(topic, 0))).ErrorCode, codeUnknownTopicID)
+			wantEqual(t, "its own id", one(t, fetchFrom(c, v, fetchOf(again, 0))).ErrorCode, 0)
 		}
 	})
 }

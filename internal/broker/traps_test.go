@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"reflect"
 	"testing"
 	"time"
 
@@ -60,27 +61,33 @@ func TestTrap01_TheHeaderOfApiVersionsHasNoTags(t *testing.T) {
 	})
 }
 
-// TestTrap07_EveryAdvertisedVersionIsServed: a request of every version of every API, as kmsg makes it by
-// default, gets a response that kmsg reads to its end.
+// everyVersion asks for every version of every API as kmsg makes its request by default, and gives what comes to check.
+func everyVersion(b *box, check func(row, kmsg.Response)) {
+	b.groupTopic()
+	for _, r := range apis() {
+		c := b.dial()
+		for v := r.min; v <= r.max; v++ {
+			req := kmsg.RequestForKey(r.key)
+			if r.key == produceKey && v < minProduce {
+				continue // trap 28
+			}
+			switch q := req.(type) {
+			case *kmsg.ProduceRequest:
+				q.Acks = acksAll
+			case *kmsg.ApiVersionsRequest:
+				q.ClientSoftwareName, q.ClientSoftwareVersion = "a", "1"
+			}
+			check(r, c.send(req, v)())
+		}
+	}
+}
+
+// TestTrap07_EveryAdvertisedVersionIsServed with a response that kmsg reads to its end.
 func TestTrap07_EveryAdvertisedVersionIsServed(t *testing.T) {
 	inBox(t, func(t *testing.T, b *box) {
-		b.groupTopic()
-		for _, r := range apis() {
-			c := b.dial()
-			for v := r.min; v <= r.max; v++ {
-				req := kmsg.RequestForKey(r.key)
-				if r.key == produceKey && v < minProduce {
-					continue // trap 28
-				}
-				switch q := req.(type) {
-				case *kmsg.ProduceRequest:
-					q.Acks = acksAll
-				case *kmsg.ApiVersionsRequest:
-					q.ClientSoftwareName, q.ClientSoftwareVersion = "a", "1"
-				}
-				c.send(req, v)()
-			}
-		}
+		everyVersion(b, func(r row, resp kmsg.Response) {
+			wantEqual(t, "key of a response", resp.Key(), r.key)
+		})
 	})
 }
 
@@ -330,6 +337,23 @@ func TestTrap49_EveryTopicIsAnswered(t *testing.T) {
 				want[""] = codeUnknownTopicID
 			}
 			wantEqual(t, fmt.Sprint("delete, version ", v), got, want)
+		}
+	})
+}
+
+// TestTrap50_NobodyIsToldOfAThrottleThatIsNotKept: there are no quotas and nothing mutes a connection for one, so that no
+// response may say so: clients that believe it would wait, those that do not would not be held back.
+func TestTrap50_NobodyIsToldOfAThrottleThatIsNotKept(t *testing.T) {
+	inBox(t, func(t *testing.T, b *box) {
+		seen := map[int16]bool{}
+		everyVersion(b, func(r row, resp kmsg.Response) {
+			if f := reflect.ValueOf(resp).Elem().FieldByName("ThrottleMillis"); f.IsValid() {
+				seen[r.key] = true
+				wantEqual(t, fmt.Sprint(r.name, " version ", resp.GetVersion(), ": throttle time"), f.Int(), 0)
+			}
+		})
+		if len(seen) < len(apis())-2 { // all but DescribeQuorum, and whatever has none like it
+			t.Errorf("%d of %d APIs have a throttle time", len(seen), len(apis()))
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -499,6 +500,37 @@ func TestGarbageEndsItsConnectionAlone(t *testing.T) {
 			t.Errorf("%d log lines about garbage in a moment, want 1:\n%s", n, f.log)
 		}
 	})
+}
+
+// TestTrap12_WhatAFrameClaimsCostsNothing: other protocols begin with what is a length of hundreds of megabytes here, and are
+// closed; a length that may be is believed as far as the bytes have come.
+func TestTrap12_WhatAFrameClaimsCostsNothing(t *testing.T) {
+	f := overTCP(t, nil)
+	defer f.stop()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for name, p := range map[string]string{
+		"HTTP": "GET / HTTP/1.1\r\n\r\n", "TLS": "\x16\x03\x01\x02\x00\x01\x00\x01", "text": "5.0\x00 and more", "2 GiB": "\x7f\xff\xff\xff\x00\x01\x00\x00",
+	} {
+		c := f.dial()
+		send(t, c, []byte(p))
+		expectClosed(t, c)
+		c.Close()
+		if t.Failed() {
+			t.Fatal(name)
+		}
+	}
+	half := f.dial()
+	defer half.Close()
+	send(t, half, append([]byte{0x05, 0xff, 0xff, 0xff}, request(keyEcho, "the begin of 100 MB")[4:]...))
+	other := f.dial()
+	defer other.Close()
+	send(t, other, request(keyEcho, "meanwhile"))
+	expect(t, other, "meanwhile")
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 16<<20 {
+		t.Errorf("%d bytes were allocated for claims", n)
+	}
 }
 
 func TestGarbageIsNamed(t *testing.T) {

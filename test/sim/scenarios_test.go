@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -198,4 +199,61 @@ func TestPartitionsOfADeadNode(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestTrap20_NoAnswerBeforeTheMetadataIsKnown: whatever a node's first answers after a start are, its topics are in them,
+// also those of the time when it was away; a producer that is told of a topic that is not there begins anew
+// and loses what it had.
+func TestTrap20_NoAnswerBeforeTheMetadataIsKnown(t *testing.T) {
+	for _, nodes := range []int{1, 3} {
+		t.Run(fmt.Sprint(nodes, " nodes"), func(t *testing.T) {
+			scenario(t, nodes, func(t *testing.T, c *testcluster.Cluster) {
+				away := c.Nodes[nodes-1]
+				k := c.Client(client)
+				defer k.Close()
+				ctx, cancel := within(time.Minute)
+				defer cancel()
+				create := func(name string) {
+					if _, err := kadm.NewClient(k).CreateTopic(ctx, int32(nodes), 1, nil, name); err != nil {
+						t.Fatal(err)
+					}
+				}
+				create("before")
+				newInvariants(c).settled(t)
+				away.Kill()
+				topics := []string{"before"}
+				if nodes > 1 {
+					create("meanwhile")
+					topics = append(topics, "meanwhile")
+					c.Slow(c.Nodes[0].Name, away.Name, 100*time.Millisecond)
+					c.Slow(c.Nodes[1].Name, away.Name, 100*time.Millisecond)
+				}
+				away.Start()
+				answers := 0
+				for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+					first := c.Client(client, kgo.SeedBrokers(away.Addr()), kgo.RequestRetries(0))
+					resp, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, first)
+					first.Close()
+					if err != nil {
+						continue
+					}
+					var names []string
+					for _, rt := range resp.Topics {
+						if rt.ErrorCode != 0 {
+							t.Errorf("answer %d after the start: %s has error %d", answers, *rt.Topic, rt.ErrorCode)
+						}
+						names = append(names, *rt.Topic)
+					}
+					slices.Sort(names)
+					if fmt.Sprint(names) != fmt.Sprint(topics) {
+						t.Fatalf("answer %d after the start has the topics %q, want %q", answers, names, topics)
+					}
+					if answers++; answers == 20 {
+						return
+					}
+				}
+				t.Fatalf("%d answers in 10 s", answers)
+			})
+		})
+	}
 }
