@@ -105,31 +105,46 @@ func (x *index) view() indexView {
 	return indexView{pending: x.offsets, n: x.nOffset, block: x.block, broken: x.broken}
 }
 
+// found is an entry, and how far behind its batch the next entry's begins; 0 if that is not known.
+type found struct {
+	offsetEntry
+	gap int64
+}
+
+// lastEntry returns the last of the entries for which ok holds, and false if there is none.
+func lastEntry(entries []offsetEntry, ok func(offsetEntry) bool) (found, bool) {
+	i := sort.Search(len(entries), func(i int) bool { return !ok(entries[i]) })
+	if i == 0 {
+		return found{}, false
+	}
+	e := found{offsetEntry: entries[i-1]}
+	if i < len(entries) {
+		e.gap = int64(entries[i].pos - e.pos)
+	}
+	return e, true
+}
+
 // findEntry returns the last entry for which ok holds; ok must hold for a prefix of the entries. It
 // reports false if there is none.
-func (s *segment) findEntry(v indexView, ok func(offsetEntry) bool) (offsetEntry, bool, error) {
+func (s *segment) findEntry(v indexView, ok func(offsetEntry) bool) (found, bool, error) {
 	if v.broken {
-		return offsetEntry{}, false, nil
+		return found{}, false, nil
 	}
-	if len(v.pending) > 0 && ok(v.pending[0]) {
-		i := sort.Search(len(v.pending), func(i int) bool { return !ok(v.pending[i]) })
-		return v.pending[i-1], true, nil
+	if e, ok := lastEntry(v.pending, ok); ok {
+		return e, true, nil
 	}
 	if v.n == 0 {
-		return offsetEntry{}, false, nil
+		return found{}, false, nil
 	}
 	b := v.block
 	if b == nil || !b.covers(v.n, ok) {
 		var err error
 		if b, err = s.readBlock(v.n, ok); b == nil || err != nil {
-			return offsetEntry{}, false, err
+			return found{}, false, err
 		}
 	}
-	i := sort.Search(len(b.entries), func(i int) bool { return !ok(b.entries[i]) })
-	if i == 0 {
-		return offsetEntry{}, false, nil
-	}
-	return b.entries[i-1], true, nil
+	e, there := lastEntry(b.entries, ok)
+	return e, there, nil
 }
 
 // covers tells whether the last entry for which ok holds is in the block for sure, the file having n.

@@ -224,9 +224,10 @@ func (s *segment) jump(w *scanner, v indexView, after, limit, below int64) bool 
 		return false
 	}
 	w.pos = int64(e.pos)
+	w.narrow(e.gap)
 	b, err := w.next()
 	if err != nil || b.header.LastOffset() != s.base+int64(e.rel) {
-		s.distrust(s.misplaced(e))
+		s.distrust(s.misplaced(e.offsetEntry))
 		return false
 	}
 	w.pos = b.pos
@@ -264,9 +265,10 @@ func (s *segment) seek(f io.ReaderAt, v indexView, size, offset int64) (*scanner
 		pos = int64(e.pos)
 	}
 	w := newScanner(f, pos, size, false)
+	w.narrow(e.gap)
 	b, err := w.next()
 	if indexed && (err != nil || b.header.LastOffset() != s.base+int64(e.rel)) {
-		s.distrust(s.misplaced(e))
+		s.distrust(s.misplaced(e.offsetEntry))
 		pos, w.pos = 0, 0
 		b, err = w.next()
 	}

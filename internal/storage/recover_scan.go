@@ -301,10 +301,10 @@ func (r *recovery) settle(h *handle, f segmentFiles, pos int64) (intact int64, e
 
 // rewrite writes the bytes of a file from pos to end as they are.
 func rewrite(f vfs.File, pos, end int64) error {
-	b := scanBuffers.Get().(*[scanWindow]byte)
-	defer scanBuffers.Put(b)
+	w := newScanner(f, pos, end, true) // for its buffer
+	defer w.close()
 	for pos < end {
-		p := b[:min(int64(len(b)), end-pos)]
+		p := w.buffer[:min(int64(len(w.buffer)), end-pos)]
 		if err := readFull(f, p, pos); err != nil {
 			return err
 		}

@@ -22,8 +22,8 @@ const (
 )
 
 var (
-	walkBuffers = sync.Pool{New: func() any { return new([walkWindow]byte) }}
-	scanBuffers = sync.Pool{New: func() any { return new([scanWindow]byte) }}
+	walkers  = sync.Pool{New: func() any { return &scanner{buffer: make([]byte, walkWindow)} }}
+	checkers = sync.Pool{New: func() any { return &scanner{buffer: make([]byte, scanWindow), check: true} }}
 )
 
 // batchAt is a batch met in a file: where it stands, and its header.
@@ -52,27 +52,40 @@ type scanner struct {
 	end   int64
 	check bool
 
-	release func()
-	window  []byte // buffer
-	held    []byte // the part of it that holds bytes of the file, from heldAt
-	heldAt  int64
-	large   [record.HeaderSize]byte // header of a batch larger than the window
+	buffer []byte
+	window []byte // the part of it that is read into
+	held   []byte // the part of that which holds bytes of the file, from heldAt
+	heldAt int64
+	large  [record.HeaderSize]byte // header of a batch larger than the window
 }
 
-// newScanner returns a scanner; close gives its buffer back.
+// newScanner returns a scanner; close gives it back.
 func newScanner(file io.ReaderAt, pos, end int64, check bool) *scanner {
-	s := &scanner{file: file, pos: pos, end: end, check: check}
+	pool := &walkers
 	if check {
-		b := scanBuffers.Get().(*[scanWindow]byte)
-		s.window, s.release = b[:], func() { scanBuffers.Put(b) }
-	} else {
-		b := walkBuffers.Get().(*[walkWindow]byte)
-		s.window, s.release = b[:], func() { walkBuffers.Put(b) }
+		pool = &checkers
 	}
+	s := pool.Get().(*scanner)
+	s.file, s.pos, s.end, s.window, s.held = file, pos, end, s.buffer, nil
 	return s
 }
 
-func (s *scanner) close() { s.release() }
+func (s *scanner) close() {
+	s.file, s.held = nil, nil
+	if s.check {
+		checkers.Put(s)
+	} else {
+		walkers.Put(s)
+	}
+}
+
+// narrow has a walk read headers alone, where an index entry is followed by the next one only gap bytes behind: the batches there
+// are larger than a window.
+func (s *scanner) narrow(gap int64) {
+	if gap > 2*walkWindow {
+		s.window = s.window[:record.HeaderSize]
+	}
+}
 
 // bytes returns n bytes at pos, n being at most the window.
 func (s *scanner) bytes(pos int64, n int) ([]byte, error) {
