@@ -568,23 +568,3 @@ func FuzzParsePeers(f *testing.F) {
 		}
 	})
 }
-
-// FuzzFile: whatever stands in a configuration file, a configuration comes of it or errors that name the file.
-func FuzzFile(f *testing.F) {
-	f.Add("node.id: 1\nkafka.port: 9092\n")
-	f.Add("peers: [2@b:5001, 3@c:5001]\nmax.connections.per.ip.overrides: 10.0.0.1:5\n")
-	f.Add("log.retention.ms: -1\nlog.retention.ms: 5\n")
-	f.Add("- a\n- b\n")
-	f.Add("a: &a [*a]\nb: *a\n")
-	f.Add("write.caching: {x: y}\n? [node.id]\n: !!binary aGVsbG8=\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		path := filepath.Join(t.TempDir(), "chronik.yaml")
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		c, err := Load(Sources{File: path})
-		if (c == nil) == (err == nil) || err != nil && err.Error() == "" {
-			t.Errorf("%v, %v", c, err)
-		}
-	})
-}

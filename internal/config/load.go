@@ -186,7 +186,7 @@ func envNames() []string {
 	return append(names, notProperties...)
 }
 
-// file reads a YAML file: one mapping of property names to scalars, or lists of scalars.
+// file reads a YAML file.
 func (l *loader) file(path string) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -194,8 +194,13 @@ func (l *loader) file(path string) {
 		return
 	}
 	defer f.Close()
+	l.yaml(path, f)
+}
+
+// yaml reads the text of the file at path: one mapping of property names to scalars, or lists of scalars.
+func (l *loader) yaml(path string, text io.Reader) {
 	var doc yaml.Node
-	switch err := yaml.NewDecoder(f).Decode(&doc); {
+	switch err := yaml.NewDecoder(text).Decode(&doc); {
 	case errors.Is(err, io.EOF):
 		return // an empty file sets nothing
 	case err != nil:

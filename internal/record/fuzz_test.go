@@ -174,3 +174,89 @@ func FuzzRoundTrip(f *testing.F) {
 		checkRecords(t, batch, want)
 	})
 }
+
+// FuzzRewrite has intact batches of hostile records written anew, as a topic's compression.type and as compaction do: what comes out is
+// an intact batch of the records that stay, with their offsets and timestamps, and no other.
+func FuzzRewrite(f *testing.F) {
+	for i, p := range goldenFiles(f) {
+		f.Add(p, byte(i%5), uint64(0x5555<<i), int64(-1), i%3 == 0, i%2 == 0)
+		f.Add(p, byte(i%5), ^uint64(0), int64(1_700_000_000_000), true, false)
+	}
+	f.Fuzz(func(t *testing.T, p []byte, codec byte, keep uint64, horizon int64, empty, marker bool) {
+		if len(p) < record.HeaderSize {
+			return
+		}
+		p = bytes.Clone(p)
+		binary.BigEndian.PutUint32(p[8:], uint32(len(p)-record.Overhead))
+		p[16] = record.Magic
+		sign(p)
+		b := record.Batch(p)
+		if b.Check() != nil {
+			return
+		}
+		records, err := b.Open(fuzzLimit)
+		if err != nil {
+			return
+		}
+		want, err := collect(b, fuzzLimit)
+		if err != nil {
+			return
+		}
+		if _, err := b.CheckRecords(records, record.Limits{}, false); err == nil {
+			again, err := b.Recompressed(records, record.Codec(codec%5), record.DefaultLevel)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkRewritten(t, b, again, want)
+			if got := again.Codec(); got != record.Codec(codec%5) {
+				t.Fatalf("codec %v", got)
+			}
+		}
+		n := 0
+		stays := func(r record.Record) bool { n++; return keep>>(n%64)&1 != 0 }
+		c := record.Compactor{Limit: fuzzLimit}
+		out, left, err := c.Append([]byte("in front"), b, record.Fate{Keep: stays, Empty: empty, Horizon: horizon, Marker: marker})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var kept []plain
+		for i, r := range want {
+			if keep>>((i+1)%64)&1 != 0 {
+				kept = append(kept, r)
+			}
+		}
+		out, inFront := bytes.CutPrefix(out, []byte("in front"))
+		if !inFront || int(left.Records) != len(kept) || left.Same && !bytes.Equal(out, b) {
+			t.Fatalf("%d records are left, want %d", left.Records, len(kept))
+		}
+		if len(out) == 0 {
+			if len(kept) > 0 || empty {
+				t.Fatalf("nothing is left of %d records", len(kept))
+			}
+			return
+		}
+		checkRewritten(t, b, out, kept)
+	})
+}
+
+// checkRewritten checks a batch that was made of b: it is intact, has the records, and is the same producer's at the same place.
+func checkRewritten(t *testing.T, b, again record.Batch, want []plain) {
+	t.Helper()
+	if err := again.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if again.BaseOffset() != b.BaseOffset() || again.LastOffsetDelta() != b.LastOffsetDelta() || again.LeaderEpoch() != b.LeaderEpoch() ||
+		again.ProducerID() != b.ProducerID() || again.ProducerEpoch() != b.ProducerEpoch() || again.BaseSequence() != b.BaseSequence() ||
+		again.IsControl() != b.IsControl() || again.TimestampType() != b.TimestampType() {
+		t.Fatalf("the header %x has become %x", b[:record.HeaderSize], again[:record.HeaderSize])
+	}
+	got, err := collect(again, 2*fuzzLimit) // deltas may have become longer
+	if err != nil || len(got) != len(want) {
+		t.Fatalf("%d records of %d: %v", len(got), len(want), err)
+	}
+	for i := range got {
+		if !got[i].equal(want[i]) {
+			t.Fatalf("record %d is %+v, was %+v", i, got[i], want[i])
+		}
+	}
+}

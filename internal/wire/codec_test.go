@@ -289,42 +289,6 @@ func TestProduceDecodeAllocatesNothing(t *testing.T) {
 	}
 }
 
-// FuzzDecode gives arbitrary bytes to all that reads frames: nothing panics, and what is decoded
-// is no larger than the frame can justify.
-func FuzzDecode(f *testing.F) {
-	r := rand.New(rand.NewPCG(11, 12))
-	for v := int16(3); v <= 13; v++ {
-		f.Add(kmsg.NewRequestFormatter().AppendRequest(nil, produceRequest(r, v), 1)[SizeBytes:])
-	}
-	for v := int16(4); v <= 18; v++ {
-		f.Add(kmsg.NewRequestFormatter().AppendRequest(nil, fetchRequest(r, v), 1)[SizeBytes:])
-	}
-	f.Add([]byte("GET / HTTP/1.1\r\n"))
-	f.Add([]byte{0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03})
-	f.Fuzz(func(t *testing.T, frame []byte) {
-		h, err := Prefix(frame)
-		if err != nil {
-			return
-		}
-		body, err := ParseHeader(frame, &h)
-		if err != nil {
-			return
-		}
-		switch {
-		case h.Key == 0 && h.Version >= 3 && h.Version <= 13:
-			var p Produce
-			if p.Decode(body, h.Version) == nil && len(p.Topics)*3+len(p.Partitions)*6 > len(body) {
-				t.Fatalf("%d topics, %d partitions from %d bytes", len(p.Topics), len(p.Partitions), len(body))
-			}
-		case h.Key == 1 && h.Version >= 4 && h.Version <= 18:
-			var q Fetch
-			if q.Decode(body, h.Version) == nil && len(q.Topics)*3+len(q.Partitions)*16+len(q.ForgottenIdx)*4 > len(body) {
-				t.Fatalf("%d topics, %d partitions from %d bytes", len(q.Topics), len(q.Partitions), len(body))
-			}
-		}
-	})
-}
-
 func BenchmarkDecodeProduce(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
 	req := kmsg.NewPtrProduceRequest()
