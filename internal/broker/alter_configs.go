@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -116,7 +117,9 @@ func (b *Broker) alter(c *call, alterations []alteration, validateOnly bool) {
 	if len(asked) == 0 {
 		return
 	}
+	began := time.Now()
 	answer, err := b.ctl.Submit(c.ctx, &clusterv1.Command{Kind: &clusterv1.Command_AlterConfigs{AlterConfigs: cmd}})
+	c.awaited(began)
 	if err == nil {
 		err = metadata.AnswerError(answer)
 	}

@@ -64,6 +64,7 @@ func (s *session) refuseApiVersions(h wire.Header) {
 	resp := kmsg.NewPtrApiVersionsResponse()
 	resp.ErrorCode = codeUnsupportedVersion
 	resp.ApiKeys = append(resp.ApiKeys, s.b.rows[apiVersionsKey].versions())
+	s.settleProduce() // requests of a connection are answered in order
 	out := s.client.Out()
 	s.client.SetOut(encode(out, apiVersionsKey, 0, h.CorrelationID, resp))
 }

@@ -38,7 +38,7 @@ import (
 // box is a broker alone in a bubble: the real listener, replicas and storage over
 // memory files and a virtual network, and a controller that decides at once. It can be stopped and started again.
 type box struct {
-	t       *testing.T
+	t       testing.TB
 	net     *vnet.Network
 	fs      *vfs.Mem
 	disk    *vfs.Faults   // fs, as the broker sees it
@@ -79,7 +79,7 @@ func inBox(t *testing.T, test func(t *testing.T, b *box), change ...func(b *box)
 }
 
 // overTCP is a box on a real port and real files, outside of a bubble. It is stopped when the test ends.
-func overTCP(t *testing.T, change ...func(b *box)) *box {
+func overTCP(t testing.TB, change ...func(b *box)) *box {
 	t.Helper()
 	b := newBox(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -110,7 +110,7 @@ func (b *box) connect(ctx context.Context, network, address string) (net.Conn, e
 	return b.net.Host("client").DialContext(ctx, network, address)
 }
 
-func newBox(t *testing.T) *box {
+func newBox(t testing.TB) *box {
 	b := &box{
 		t: t, net: vnet.New(nil), path: "/data", fs: vfs.NewMem(), clock: clock.NewManual(1_700_000_000_000),
 		set: Settings{
@@ -235,7 +235,7 @@ func (b *box) client(opts ...kgo.Opt) *kgo.Client {
 
 // wire is a connection that sends requests in exact versions, and reads what comes as it comes.
 type rawConn struct {
-	t    *testing.T
+	t    testing.TB
 	conn net.Conn
 	next int32
 }
@@ -298,7 +298,7 @@ func do[R kmsg.Response](c *rawConn, req kmsg.Request, version int16) R {
 
 // boxController is the controller of a cluster of one process: it decides and publishes at once.
 type boxController struct {
-	t *testing.T
+	t testing.TB
 
 	mu    sync.Mutex
 	img   *metadata.Image
@@ -310,7 +310,7 @@ type boxController struct {
 	at    *clusterv1.Listener // what brokers advertise; nil: their name and boxPort
 }
 
-func newBoxController(t *testing.T) *boxController {
+func newBoxController(t testing.TB) *boxController {
 	c := &boxController{t: t, img: metadata.Empty(), rnd: rand.New(rand.NewPCG(1, 1))}
 	c.do(&clusterv1.Command{Kind: &clusterv1.Command_FormCluster{FormCluster: &clusterv1.FormCluster{ClusterId: "box-cluster-000000000"}}})
 	c.do(&clusterv1.Command{Kind: &clusterv1.Command_ActivateController{ActivateController: &clusterv1.ActivateController{Node: 1, Term: 1}}})

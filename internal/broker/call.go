@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -18,7 +19,8 @@ type call struct {
 	correlationID int32
 	clientID      string // "" if it was null
 	session       *session
-	start         time.Time
+	start         time.Time       // when it had been read
+	queue, remote time.Duration   // so far: until it began to be served, and in which it has waited for other nodes
 	ctx           context.Context // of alone rows: ends with the broker, or after Settings.AloneTimeout
 }
 
@@ -33,6 +35,9 @@ func (c *call) within(timeoutMillis int32) (context.Context, context.CancelFunc)
 	return context.WithTimeout(c.ctx, time.Duration(timeoutMillis)*time.Millisecond)
 }
 
+// awaited counts the time since began, in which the request waited for other nodes.
+func (c *call) awaited(began time.Time) { c.remote += time.Since(began) }
+
 // reply is the promise of a response, at its place in the connection's order.
 type reply struct {
 	b             *Broker
@@ -41,6 +46,8 @@ type reply struct {
 	version       int16
 	correlationID int32
 	start         time.Time
+	queue         time.Duration
+	local         atomic.Int64 // nanoseconds that the handler took; negative while it has not returned
 }
 
 // send completes the request with resp, whose version it sets, and writes it if its turn has come. It
@@ -48,7 +55,14 @@ type reply struct {
 func (r *reply) send(resp kmsg.Response) {
 	resp.SetVersion(r.version)
 	r.slot.Buf = encode(r.slot.Buf, r.row.key, r.version, r.correlationID, resp)
-	r.b.m.done(r.row.key, r.start, len(r.slot.Buf))
+	served := time.Since(r.start) - r.queue
+	local := served
+	if l := r.local.Load(); l >= 0 {
+		local = min(time.Duration(l), served)
+	}
+	r.slot.Time(listener.Timing{
+		Key: r.row.key, Requests: 1, Bytes: len(r.slot.Buf), Read: r.start, Queue: r.queue, Local: local, Remote: served - local,
+	})
 	c := r.slot.Client()
 	r.slot.Done()
 	c.Flush()

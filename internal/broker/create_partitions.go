@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"time"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/internal/metadata"
@@ -36,7 +38,9 @@ func (b *Broker) createPartitions(c *call, req *kmsg.CreatePartitionsRequest) km
 	if len(cmd.Topics) == 0 {
 		return resp
 	}
+	began := time.Now()
 	answer, err := b.ctl.Submit(ctx, &clusterv1.Command{Kind: &clusterv1.Command_CreatePartitions{CreatePartitions: cmd}})
+	c.awaited(began)
 	if err == nil {
 		err = metadata.AnswerError(answer)
 	}

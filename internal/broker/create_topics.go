@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"time"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/internal/metadata"
@@ -26,7 +28,9 @@ func (b *Broker) createTopics(c *call, req *kmsg.CreateTopicsRequest) kmsg.Respo
 		cmd.Topics = append(cmd.Topics, t)
 		configs[t.Name] = own
 	}
+	began := time.Now()
 	answer, err := b.ctl.Submit(ctx, &clusterv1.Command{Kind: &clusterv1.Command_CreateTopics{CreateTopics: cmd}})
+	c.awaited(began)
 	if err == nil {
 		err = metadata.AnswerError(answer)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -31,7 +32,6 @@ var errBody = errors.New("a field is null that must not be")
 // decoded serves a request of kmsg's making. The body is copied first: kmsg's byte fields alias what
 // they are read from, and the frame is gone when the reader goes on.
 func (s *session) decoded(body []byte) (func(), error) {
-	s.settleProduce() // requests of a connection start in order
 	kept := append([]byte(nil), body...)
 	if len(kept) <= decodeFreely {
 		return s.decode(&s.call, kept)
@@ -49,6 +49,7 @@ func (s *session) decodeLarge(c *call, body []byte) {
 		s.client.Close(err)
 		return
 	}
+	c.queue = time.Since(c.start)
 	req, elements, err := c.parse(body)
 	made := n // more cannot be told of what was not decoded to its end
 	if err == nil {
@@ -135,9 +136,13 @@ func (s *session) dispatch(c *call, req kmsg.Request) (func(), error) {
 		}
 		s.respond(c, resp)
 	case r.later != nil:
-		r.later(s.b, c, req, &reply{
-			b: s.b, slot: s.client.Defer(), row: r, version: c.version, correlationID: c.correlationID, start: c.start,
-		})
+		re := &reply{
+			b: s.b, slot: s.client.Defer(), row: r, version: c.version, correlationID: c.correlationID, start: c.start, queue: c.queue,
+		}
+		re.local.Store(-1)
+		r.later(s.b, c, req, re)
+		s.begun = time.Since(c.start)
+		re.local.Store(int64(s.begun - c.queue))
 	default:
 		own := *c
 		return func() { s.alone(&own, req) }, nil

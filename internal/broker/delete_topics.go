@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"time"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/internal/metadata"
@@ -41,7 +43,9 @@ func (b *Broker) deleteTopics(c *call, req *kmsg.DeleteTopicsRequest) kmsg.Respo
 		}
 		cmd.Topics = append(cmd.Topics, t)
 	}
+	began := time.Now()
 	answer, err := b.ctl.Submit(ctx, &clusterv1.Command{Kind: &clusterv1.Command_DeleteTopics{DeleteTopics: cmd}})
+	c.awaited(began)
 	if err == nil {
 		err = metadata.AnswerError(answer)
 	}

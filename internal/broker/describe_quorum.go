@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"time"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -20,7 +22,9 @@ const (
 // The log is __raft_metadata; Kafka's admin client asks for __cluster_metadata and is told of the same.
 func (b *Broker) describeQuorum(c *call, req *kmsg.DescribeQuorumRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeQuorumResponse()
+	began := time.Now()
 	quorum, err := b.ctl.Quorum(c.ctx)
+	c.awaited(began)
 	if err != nil {
 		resp.ErrorCode, resp.ErrorMessage = submitCode(err), message(err)
 		return resp

@@ -65,6 +65,7 @@ type fetchCall struct {
 	version       int16
 	correlationID int32
 	start         time.Time
+	queue, local  time.Duration // until it began to be served, and until it began to wait; local is negative while it has not
 	maxBytes      int
 	minBytes      int
 	committed     bool // read_committed
@@ -73,7 +74,6 @@ type fetchCall struct {
 
 // fetch serves one request, or has it wait.
 func (s *session) fetch(c *call, body []byte) (func(), error) {
-	s.settleProduce() // requests of a connection start in order
 	q := &s.fetching
 	if err := q.Decode(body, c.version); err != nil {
 		return nil, err
@@ -83,17 +83,18 @@ func (s *session) fetch(c *call, body []byte) (func(), error) {
 		return s.again(c, body, (*session).fetch), nil
 	}
 	fc := fetchCall{
-		version: c.version, correlationID: c.correlationID, start: c.start,
+		version: c.version, correlationID: c.correlationID, start: c.start, queue: c.queue, local: -1,
 		maxBytes: min(int(max(q.MaxBytes, 0)), s.b.s.FetchMaxBytes), minBytes: int(q.MinBytes), committed: q.Isolation == 1,
 	}
 	wait := time.Duration(q.MaxWaitMillis) * time.Millisecond
 	set, code := s.b.sessions.open(s, q)
 	q.Forget()
 	slot := s.client.Defer()
+	s.begun = -1
 	if code != codeNone {
 		s.b.m.error(fetchKey, code)
 		slot.Buf = encodeFetchError(slot.Buf, &fc, code)
-		s.b.m.done(fetchKey, fc.start, len(slot.Buf))
+		fc.time(slot, len(slot.Buf))
 		slot.Done()
 		return nil, nil
 	}
@@ -201,7 +202,19 @@ func encodeFetch(b *Broker, slot *listener.Slot, fc *fetchCall, parts []*fetchPa
 	dst = wire.AppendFetchEnd(dst, fc.version, endpoints)
 	wire.EndResponse(dst, 0, beyond)
 	slot.Buf = dst
-	b.m.done(fetchKey, fc.start, len(dst)+beyond)
+	fc.time(slot, len(dst)+beyond)
+}
+
+// time notes where the time of a request went whose response is complete.
+func (fc *fetchCall) time(slot *listener.Slot, bytes int) {
+	served := time.Since(fc.start) - fc.queue
+	local := fc.local
+	if local < 0 {
+		local = served
+	}
+	slot.Time(listener.Timing{
+		Key: fetchKey, Requests: 1, Bytes: bytes, Read: fc.start, Queue: fc.queue, Local: local, Remote: served - local,
+	})
 }
 
 // encode appends a partition with its records, and returns how many bytes of them are sent from the file.

@@ -69,12 +69,12 @@ func (set *fetchSet) claim() bool {
 func (c *fetchSessions) begin(s *session, q *wire.Fetch) *fetchSet {
 	set := &fetchSet{b: c.b, byID: q.Version >= 13, busy: true, epoch: 1, index: make(map[fetchKeyOf]*fetchPart, len(q.Partitions))}
 	c.mu.Lock()
-	evicted, ok := c.roomLocked(len(q.Partitions), s.now)
+	evicted, ok := c.roomLocked(len(q.Partitions), s.read)
 	if ok {
 		for set.id == 0 || c.byID[set.id] != nil {
 			set.id = c.newID()
 		}
-		set.used, set.size = s.now, len(q.Partitions)
+		set.used, set.size = s.read, len(q.Partitions)
 		c.byID[set.id] = set
 		c.parts += set.size
 	}
@@ -141,7 +141,7 @@ func (c *fetchSessions) resume(s *session, q *wire.Fetch) (*fetchSet, int16) {
 	c.mu.Lock()
 	set := c.byID[q.SessionID]
 	if set != nil {
-		set.used = s.now
+		set.used = s.read
 	}
 	c.mu.Unlock()
 	if set == nil {

@@ -238,7 +238,9 @@ func (set *fetchSet) beginWait(w *fetchWait) (again bool) {
 	if !w.timed {
 		w.timed = true
 		w.s.beginWait(set)
-		set.startTimer(max(time.Until(w.until), 0))
+		now := time.Now()
+		w.local = now.Sub(w.start) - w.queue
+		set.startTimer(max(w.until.Sub(now), 0))
 	}
 	if set.id != 0 || set.subscribed {
 		return false

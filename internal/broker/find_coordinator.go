@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -34,20 +35,20 @@ const (
 func (b *Broker) findCoordinator(c *call, req *kmsg.FindCoordinatorRequest) kmsg.Response {
 	resp := kmsg.NewPtrFindCoordinatorResponse()
 	if c.version < 4 {
-		one := b.coordinatorOf(c.ctx, req.CoordinatorType, req.CoordinatorKey)
+		one := b.coordinatorOf(c, req.CoordinatorType, req.CoordinatorKey)
 		resp.NodeID, resp.Host, resp.Port, resp.ErrorCode, resp.ErrorMessage = one.NodeID, one.Host, one.Port, one.ErrorCode, one.ErrorMessage
 		return resp
 	}
 	for _, key := range req.CoordinatorKeys {
-		resp.Coordinators = append(resp.Coordinators, b.coordinatorOf(c.ctx, req.CoordinatorType, key))
+		resp.Coordinators = append(resp.Coordinators, b.coordinatorOf(c, req.CoordinatorType, key))
 	}
 	return resp
 }
 
-func (b *Broker) coordinatorOf(ctx context.Context, kind int8, key string) kmsg.FindCoordinatorResponseCoordinator {
+func (b *Broker) coordinatorOf(c *call, kind int8, key string) kmsg.FindCoordinatorResponseCoordinator {
 	found := kmsg.NewFindCoordinatorResponseCoordinator()
 	found.Key, found.NodeID, found.Port = key, -1, -1
-	broker, err := b.findCoordinatorOf(ctx, kind, key)
+	broker, err := b.findCoordinatorOf(c, kind, key)
 	if err != nil {
 		found.ErrorCode, found.ErrorMessage = code(err), message(err)
 		return found
@@ -56,7 +57,7 @@ func (b *Broker) coordinatorOf(ctx context.Context, kind int8, key string) kmsg.
 	return found
 }
 
-func (b *Broker) findCoordinatorOf(ctx context.Context, kind int8, key string) (*metadata.Broker, error) {
+func (b *Broker) findCoordinatorOf(c *call, kind int8, key string) (*metadata.Broker, error) {
 	switch kind {
 	case coordinatorOfGroups:
 	case coordinatorOfTransactions:
@@ -64,7 +65,9 @@ func (b *Broker) findCoordinatorOf(ctx context.Context, kind int8, key string) (
 	default:
 		return nil, fmt.Errorf("%w: coordinators of kind %d are not supported, only those of groups", errInvalidRequest, kind)
 	}
-	topic, err := b.offsetsTopic(ctx)
+	began := time.Now()
+	topic, err := b.offsetsTopic(c.ctx)
+	c.awaited(began)
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,7 @@ type rawProducer struct {
 	resp  []byte
 }
 
-func newRawProducer(t *testing.T, b *box, topic topicRef, version int16, pipelined int, batch []byte) *rawProducer {
+func newRawProducer(t testing.TB, b *box, topic topicRef, version int16, pipelined int, batch []byte) *rawProducer {
 	conn, err := b.connect(t.Context(), "tcp", "")
 	b.must(err)
 	t.Cleanup(func() { conn.Close() })
@@ -120,6 +120,22 @@ func TestProduceAllocates(t *testing.T) {
 				t.Errorf("version %d, %d requests a read: %v allocations", version, pipelined, got)
 			}
 		}
+	}
+}
+
+// BenchmarkProduceRequest is a produce of one small record over a real port and its response: alone, and twenty that lie in one read.
+func BenchmarkProduceRequest(b *testing.B) {
+	for _, pipelined := range []int{1, 20} {
+		b.Run(fmt.Sprint("pipelined=", pipelined), func(b *testing.B) {
+			box := overTCP(b)
+			topic := box.topicOf("t", 1, "write.caching=true")
+			p := newRawProducer(b, box, topic, 11, pipelined, batchOf(b, nil, string(make([]byte, 100))))
+			b.ReportAllocs()
+			for b.Loop() {
+				p.send(pipelined)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pipelined), "ns/request")
+		})
 	}
 }
 

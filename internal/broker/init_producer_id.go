@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -50,7 +51,9 @@ func (b *Broker) initProducerID(c *call, req *kmsg.InitProducerIDRequest) kmsg.R
 		resp.ErrorCode = codeInvalidRequest
 		return resp
 	}
+	began := time.Now()
 	id, err := b.nextProducerID(c.ctx)
+	c.awaited(began)
 	if err != nil {
 		b.seldom.producerID.warn(b.log, "no producer id to give", "client_id", c.clientID, "error", err)
 		resp.ErrorCode = codeCoordinatorLoadInProgress // every client tries again

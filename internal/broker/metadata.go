@@ -39,7 +39,7 @@ func (b *Broker) metadata(c *call, req *kmsg.MetadataRequest) kmsg.Response {
 	all := req.Topics == nil || c.version == 0 && len(req.Topics) == 0
 	var refused map[string]error
 	if !all && b.s.AutoCreateTopics && (req.AllowAutoTopicCreation || c.version < 4) {
-		refused = b.autoCreate(c.ctx, c.version, req.Topics)
+		refused = b.autoCreate(c, req.Topics)
 	}
 	if all || len(req.Topics) > fewTopics {
 		// A long answer takes a millisecond of a processor: hundreds who ask for one do not hold up those who write and read.
@@ -196,7 +196,7 @@ func (v *metadataView) serves(p *metadata.Partition, id int32) bool {
 }
 
 // autoCreate creates those of the topics that do not exist, and returns why one could not be created.
-func (b *Broker) autoCreate(ctx context.Context, version int16, topics []kmsg.MetadataRequestTopic) map[string]error {
+func (b *Broker) autoCreate(c *call, topics []kmsg.MetadataRequestTopic) map[string]error {
 	img := b.ctl.Image()
 	cmd := &clusterv1.CreateTopics{}
 	seen := map[string]struct{}{}
@@ -216,15 +216,17 @@ func (b *Broker) autoCreate(ctx context.Context, version int16, topics []kmsg.Me
 	if len(cmd.Topics) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, autoCreateTimeout)
+	ctx, cancel := context.WithTimeout(c.ctx, autoCreateTimeout)
 	defer cancel()
+	began := time.Now()
 	answer, err := b.ctl.Submit(ctx, &clusterv1.Command{Kind: &clusterv1.Command_CreateTopics{CreateTopics: cmd}})
+	c.awaited(began)
 	if err == nil {
 		err = metadata.AnswerError(answer)
 	}
 	refused := map[string]error{}
 	if err != nil {
-		b.seldom.autoCreate.warn(b.log, "topics could not be created as Metadata asked for them", "topics", len(cmd.Topics), "version", version, "error", err)
+		b.seldom.autoCreate.warn(b.log, "topics could not be created as Metadata asked for them", "topics", len(cmd.Topics), "version", c.version, "error", err)
 		for _, t := range cmd.Topics {
 			refused[t.Name] = errNotCreatedYet
 		}

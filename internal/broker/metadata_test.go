@@ -35,7 +35,7 @@ func names(resp *kmsg.MetadataResponse) []string {
 	return list
 }
 
-func wantEqual(t *testing.T, what string, got, want any) {
+func wantEqual(t testing.TB, what string, got, want any) {
 	t.Helper()
 	if g, w := fmt.Sprint(got), fmt.Sprint(want); g != w {
 		t.Errorf("%s: got %s, want %s", what, g, w)

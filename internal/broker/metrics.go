@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chronik-stream/chronik/internal/listener"
 )
 
 // metrics are the broker's counters. Everything that a request touches is bound to its API when the
@@ -17,7 +19,62 @@ type metrics struct {
 	served []int16 // keys that have a row
 	errors *prometheus.CounterVec
 
-	requests, seconds, in, out *prometheus.Desc
+	requests, seconds, phase, in, out *prometheus.Desc
+}
+
+// phases are what the time of a request is made of, in their order.
+var phases = [...]string{"queue", "local", "remote", "response"}
+
+// histogram counts times by bounds.
+type histogram struct {
+	buckets [len(bounds) + 1]atomic.Uint64 // not cumulative; the last has no bound
+	nanos   atomic.Int64                   // sum of the times
+}
+
+// observe counts n times that are alike.
+func (h *histogram) observe(d time.Duration, n int) {
+	h.buckets[bucketOf(d)].Add(uint64(n))
+	h.nanos.Add(int64(d) * int64(n))
+}
+
+// observeMore is observe but for the first bucket, which is what the others leave of all requests (apiMetrics.phases).
+func (h *histogram) observeMore(d time.Duration, n int) {
+	if d <= 0 {
+		return
+	}
+	if i := bucketOf(d); i > 0 {
+		h.buckets[i].Add(uint64(n))
+	}
+	h.nanos.Add(int64(d) * int64(n))
+}
+
+func bucketOf(d time.Duration) int {
+	i := 0
+	for i < len(bounds) && d > bounds[i] {
+		i++
+	}
+	return i
+}
+
+// counts returns what is in the buckets, and in all.
+func (h *histogram) counts() (n [len(bounds) + 1]uint64, all uint64) {
+	for i := range h.buckets {
+		n[i] = h.buckets[i].Load()
+		all += n[i]
+	}
+	return n, all
+}
+
+// metric makes the histogram of counts.
+func (h *histogram) metric(d *prometheus.Desc, counts [len(bounds) + 1]uint64, labels ...string) prometheus.Metric {
+	all, buckets := uint64(0), make(map[float64]uint64, len(bounds))
+	for i := range counts {
+		all += counts[i]
+		if i < len(bounds) {
+			buckets[bounds[i].Seconds()] = all
+		}
+	}
+	return prometheus.MustNewConstHistogram(d, all, time.Duration(h.nanos.Load()).Seconds(), buckets, labels...)
 }
 
 // bounds are the upper bounds of the buckets of request times.
@@ -30,9 +87,9 @@ var bounds = [...]time.Duration{
 // apiMetrics are one API's.
 type apiMetrics struct {
 	name    string
-	buckets [len(bounds) + 1]atomic.Uint64 // not cumulative; the last has no bound
-	nanos   atomic.Int64                   // sum of the times
-	in, out atomic.Uint64                  // bytes
+	total   histogram
+	phases  [len(phases)]histogram // counted after total; what their first buckets hold is not counted
+	in, out atomic.Uint64          // bytes
 }
 
 func newMetrics(r prometheus.Registerer, rows []row) *metrics {
@@ -40,7 +97,12 @@ func newMetrics(r prometheus.Registerer, rows []row) *metrics {
 	m := &metrics{
 		requests: prometheus.NewDesc("chronik_kafka_requests_total", "Requests answered, by API.", label, nil),
 		seconds: prometheus.NewDesc("chronik_kafka_request_seconds",
-			"Time from the read that brought a request to its response, by API; waits the client asked for are in it.", label, nil),
+			"Time from the read that brought a request until its response was written, by API; waits the client asked for are in it.", label, nil),
+		phase: prometheus.NewDesc("chronik_kafka_request_phase_seconds", "What the time of requests is made of, by API and phase. "+
+			"queue: until the request began to be served, behind earlier ones of its connection or for memory. local: served here. "+
+			"remote: waiting for something else: for the disk or replicas to have its records, for records to fetch, for other members of a group, for the controller. "+
+			"response: until the response was written, behind earlier ones of its connection and as fast as the client takes it.",
+			[]string{"api", "phase"}, nil),
 		in:  prometheus.NewDesc("chronik_kafka_request_bytes_total", "Bytes of requests, by API.", label, nil),
 		out: prometheus.NewDesc("chronik_kafka_response_bytes_total", "Bytes of responses, by API, records sent from files included.", label, nil),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -59,6 +121,7 @@ func newMetrics(r prometheus.Registerer, rows []row) *metrics {
 func (m *metrics) Describe(c chan<- *prometheus.Desc) {
 	c <- m.requests
 	c <- m.seconds
+	c <- m.phase
 	c <- m.in
 	c <- m.out
 }
@@ -67,36 +130,37 @@ func (m *metrics) Describe(c chan<- *prometheus.Desc) {
 func (m *metrics) Collect(c chan<- prometheus.Metric) {
 	for _, key := range m.served {
 		a := &m.apis[key]
-		count, buckets := uint64(0), make(map[float64]uint64, len(bounds))
-		for i := range a.buckets {
-			count += a.buckets[i].Load()
-			if i < len(bounds) {
-				buckets[bounds[i].Seconds()] = count
-			}
+		var split [len(phases)][len(bounds) + 1]uint64
+		var more [len(phases)]uint64
+		for i := range a.phases {
+			split[i], more[i] = a.phases[i].counts()
 		}
+		// After the phases: so no phase has more requests than there are.
+		total, count := a.total.counts()
 		c <- prometheus.MustNewConstMetric(m.requests, prometheus.CounterValue, float64(count), a.name)
-		c <- prometheus.MustNewConstHistogram(m.seconds, count, time.Duration(a.nanos.Load()).Seconds(), buckets, a.name)
+		c <- a.total.metric(m.seconds, total, a.name)
+		for i := range a.phases {
+			split[i][0] = count - more[i]
+			c <- a.phases[i].metric(m.phase, split[i], a.name, phases[i])
+		}
 		c <- prometheus.MustNewConstMetric(m.in, prometheus.CounterValue, float64(a.in.Load()), a.name)
 		c <- prometheus.MustNewConstMetric(m.out, prometheus.CounterValue, float64(a.out.Load()), a.name)
 	}
 }
 
-// done counts a request whose response is complete.
-func (m *metrics) done(key int16, start time.Time, bytes int) {
-	m.answered(key, time.Since(start), 1, bytes)
+// answered counts requests whose responses have been written.
+func (m *metrics) answered(t *listener.Timing, took time.Duration) {
+	a := &m.apis[t.Key]
+	a.total.observe(took, t.Requests)
+	a.phases[0].observeMore(t.Queue, t.Requests)
+	a.phases[1].observeMore(t.Local, t.Requests)
+	a.phases[2].observeMore(t.Remote, t.Requests)
+	a.phases[3].observeMore(took-t.Queue-t.Local-t.Remote, t.Requests)
+	a.out.Add(uint64(t.Bytes))
 }
 
-// answered counts n requests that took the same time and whose responses have bytes together.
-func (m *metrics) answered(key int16, took time.Duration, n, bytes int) {
-	a := &m.apis[key]
-	i := 0
-	for i < len(bounds) && took > bounds[i] {
-		i++
-	}
-	a.buckets[i].Add(uint64(n))
-	a.nanos.Add(int64(took) * int64(n))
-	a.out.Add(uint64(bytes))
-}
+// Answered implements listener.Handler.
+func (b *Broker) Answered(t *listener.Timing, took time.Duration) { b.m.answered(t, took) }
 
 // arrived counts the bytes of requests.
 func (m *metrics) arrived(key int16, bytes int) { m.apis[key].in.Add(uint64(bytes)) }

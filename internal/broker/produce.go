@@ -60,7 +60,9 @@ type producing struct {
 	round    replica.Round
 	bytes    int                // of the requests that are pending
 	rebuilt  int                // bytes of batches that are not in a request, but were made for the log
-	elapsed  time.Duration      // of the requests that are being answered
+	start    time.Time          // when they had been read
+	queue    time.Duration      // and how long after that the first began to be served
+	local    time.Duration      // how long they were, until they were appended
 	answered int                // of them, what can be counted together
 	out      int                // bytes of their responses
 	recent   *replica.Partition // found last: requests of a connection mostly go to the same few partitions
@@ -69,7 +71,6 @@ type producing struct {
 // produceRequest is a decoded request and its verdicts.
 type produceRequest struct {
 	correlationID int32
-	start         time.Time
 
 	body      wire.Produce
 	results   []wire.ProduceResult // of body.Partitions
@@ -119,6 +120,9 @@ func (s *session) produce(c *call, body []byte) (func(), error) {
 		p.requests[0], p.requests[k] = p.requests[k], p.requests[0]
 		r = &p.requests[0]
 	}
+	if p.n == 0 {
+		p.start, p.queue = c.start, s.begun
+	}
 	p.n++
 	p.bytes += len(body)
 	for i := range r.body.Topics {
@@ -131,7 +135,7 @@ func (s *session) produce(c *call, body []byte) (func(), error) {
 }
 
 func (r *produceRequest) begin(c *call) {
-	r.correlationID, r.start = c.correlationID, c.start
+	r.correlationID = c.correlationID
 	r.results = r.results[:0]
 	r.targets = r.targets[:0]
 	r.endpoints = r.endpoints[:0]
@@ -313,11 +317,11 @@ func (s *session) settleProduce() {
 		return
 	}
 	s.appendGroups()
-	p.elapsed = time.Since(p.requests[0].start) // they came in one read
+	s.begun = time.Since(p.start) // they came in one read
+	p.local = s.begun - p.queue
 	s.answerProduce(p.requests[:p.n])
 	s.b.m.arrived(produceKey, p.bytes)
-	s.b.m.answered(produceKey, p.elapsed, p.answered, p.out)
-	p.bytes, p.answered, p.out = 0, 0, 0
+	p.bytes = 0
 	for i := range p.requests[:p.n] {
 		r := &p.requests[i]
 		r.body.Forget()

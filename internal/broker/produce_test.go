@@ -23,7 +23,7 @@ import (
 const batchTime = 1_700_000_000_000
 
 // batchOf makes a batch of records with these values; change may set what the builder has.
-func batchOf(t *testing.T, change func(*record.Builder), values ...string) []byte {
+func batchOf(t testing.TB, change func(*record.Builder), values ...string) []byte {
 	t.Helper()
 	b := record.NewBuilder()
 	if change != nil {
@@ -76,7 +76,7 @@ func produceTo(c *rawConn, version int16, req *kmsg.ProduceRequest) []kmsg.Produ
 }
 
 // one expects the only result.
-func one[T any](t *testing.T, all []T) T {
+func one[T any](t testing.TB, all []T) T {
 	t.Helper()
 	if len(all) != 1 {
 		t.Fatalf("%d results, want 1: %v", len(all), all)

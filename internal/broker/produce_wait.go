@@ -12,11 +12,12 @@ import (
 // answerProduce answers the pending requests in their order: at once, or in slots that wait. Requests
 // that follow each other and wait alike share a slot and a wait.
 func (s *session) answerProduce(requests []produceRequest) {
+	silent := 0
 	for i := 0; i < len(requests); {
 		r := &requests[i]
 		switch {
 		case r.body.Acks == acksNone:
-			s.producing.answered++
+			silent++
 			if r.refused != nil {
 				s.client.Close(r.refused) // the only way to tell: there is no response
 			}
@@ -34,10 +35,26 @@ func (s *session) answerProduce(requests []produceRequest) {
 			for i+n < len(requests) && requests[i+n].waitsLike(r) {
 				n++
 			}
+			s.timeProduce()
 			s.promise(requests[i : i+n])
 			i += n
 		}
 	}
+	s.timeProduce()
+	if silent > 0 {
+		p := &s.producing
+		s.b.Answered(&listener.Timing{Key: produceKey, Requests: silent, Queue: p.queue, Local: p.local}, p.queue+p.local)
+	}
+}
+
+// timeProduce notes where the time of the requests went that have been answered at once.
+func (s *session) timeProduce() {
+	p := &s.producing
+	if p.answered == 0 {
+		return
+	}
+	s.client.Time(listener.Timing{Key: produceKey, Requests: p.answered, Bytes: p.out, Read: p.start, Queue: p.queue, Local: p.local})
+	p.answered, p.out = 0, 0
 }
 
 func (r *produceRequest) encode(dst []byte) []byte {
@@ -68,11 +85,12 @@ func (r *produceRequest) waitsLike(o *produceRequest) bool {
 // stand encoded in a slot, as successes; a partition that fails is patched. Its mutex is never held
 // while another lock is taken or anything is written.
 type produceWait struct {
-	s     *session
-	slot  *listener.Slot
-	start time.Time
-	n     int // requests
-	timer *time.Timer
+	s            *session
+	slot         *listener.Slot
+	start        time.Time     // when the requests had been read
+	queue, local time.Duration // as producing has them
+	n            int           // requests
+	timer        *time.Timer
 
 	mu      sync.Mutex
 	left    int // partitions that are not decided, and one while the reader registers
@@ -114,7 +132,8 @@ func (s *session) wait() *produceWait {
 func (s *session) promise(requests []produceRequest) {
 	w := s.wait()
 	first := &requests[0]
-	w.slot, w.start, w.n, w.ended = s.client.Defer(), first.start, len(requests), false
+	w.slot, w.n, w.ended = s.client.Defer(), len(requests), false
+	w.start, w.queue, w.local = s.producing.start, s.producing.queue, s.producing.local
 	for i := range requests {
 		r := &requests[i]
 		w.slot.Buf = r.encode(w.slot.Buf)
@@ -189,7 +208,10 @@ func (w *produceWait) complete() replica.Flusher {
 			w.s.b.m.error(produceKey, c)
 		}
 	}
-	w.s.b.m.answered(produceKey, time.Since(w.start), w.n, len(w.slot.Buf))
+	w.slot.Time(listener.Timing{
+		Key: produceKey, Requests: w.n, Bytes: len(w.slot.Buf), Read: w.start,
+		Queue: w.queue, Local: w.local, Remote: time.Since(w.start) - w.queue - w.local,
+	})
 	c := w.slot.Client()
 	w.slot.Done()
 	return c

@@ -20,11 +20,12 @@ type session struct {
 	b        *Broker
 	client   *listener.Client
 	host     string
-	clientID string // of the last request: clients do not change it, so it is made once
-	call     call   // of the request that is being served, unless that is alone
-	now      time.Time
-	wall     int64 // wall clock of what is settled together; 0 until it is needed
-	waited   bool  // the request that is being served has waited for partitions to open
+	clientID string        // of the last request: clients do not change it, so it is made once
+	call     call          // of the request that is being served, unless that is alone
+	read     time.Time     // when what is being served was read
+	begun    time.Duration // after that: when the next request begins to be served, if that is known; else negative
+	wall     int64         // wall clock of what is settled together; 0 until it is needed
+	waited   bool          // the request that is being served has waited for partitions to open
 
 	producing producing
 	fetching  wire.Fetch
@@ -86,27 +87,39 @@ func (s *session) Serve(frame []byte) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.now.IsZero() {
-		s.now = time.Now()
+	if h.Key != produceKey {
+		s.settleProduce() // requests of a connection start in order
 	}
+	s.begin()
 	if string(h.ClientID) != s.clientID {
 		s.clientID = string(h.ClientID)
 	}
 	if h.Key != produceKey { // those are counted when they are settled
 		s.b.m.arrived(r.key, len(frame))
 	}
-	s.call = call{row: r, version: h.Version, correlationID: h.CorrelationID, clientID: s.clientID, session: s, start: s.now}
+	s.call = call{row: r, version: h.Version, correlationID: h.CorrelationID, clientID: s.clientID, session: s, start: s.read, queue: s.begun}
 	if r.raw != nil {
 		return r.raw(s, &s.call, body)
 	}
 	return s.decoded(body)
 }
 
+// begin finds out when the request that is served next begins to be: the first of a read with it, another when the one
+// before it was answered. Only where neither is known the clock is read for it.
+func (s *session) begin() {
+	switch at := s.client.ReadAt(); {
+	case at != s.read:
+		s.read, s.begun = at, 0
+	case s.begun < 0:
+		s.begun = time.Since(s.read)
+	}
+}
+
 // alone runs a handler that may block, on the connection's reader.
 func (s *session) alone(c *call, req kmsg.Request) {
 	ctx, cancel := context.WithTimeout(s.b.ctx, s.b.s.AloneTimeout)
 	defer cancel()
-	c.ctx = ctx
+	c.ctx, c.queue = ctx, time.Since(c.start)
 	resp := c.row.alone(s.b, c, req)
 	if resp == nil {
 		s.client.Close(errClosedByHandler)
@@ -122,7 +135,10 @@ func (s *session) respond(c *call, resp kmsg.Response) {
 	n := len(out)
 	out = encode(out, c.row.key, c.version, c.correlationID, resp)
 	s.client.SetOut(out)
-	s.b.m.done(c.row.key, c.start, len(out)-n)
+	s.begun = time.Since(c.start)
+	s.client.Time(listener.Timing{
+		Key: c.row.key, Requests: 1, Bytes: len(out) - n, Read: c.start, Queue: c.queue, Local: s.begun - c.queue - c.remote, Remote: c.remote,
+	})
 }
 
 // openWait is how long a request waits for partitions that are being opened.
@@ -136,7 +152,8 @@ func (s *session) again(c *call, body []byte, serve func(*session, *call, []byte
 		ctx, cancel := context.WithTimeout(s.b.ctx, openWait)
 		defer cancel()
 		_ = s.b.o.Replicas.Wait(ctx) // if it is in vain the client is told to ask again
-		s.waited, s.now = true, again.start
+		s.waited, s.begun = true, time.Since(again.start)
+		again.queue = s.begun
 		defer func() { s.waited = false }()
 		if _, err := serve(s, &again, kept); err != nil {
 			s.client.Close(err)
@@ -148,7 +165,7 @@ func (s *session) again(c *call, body []byte, serve func(*session, *call, []byte
 // Settle implements listener.Session.
 func (s *session) Settle() {
 	s.settleProduce()
-	s.now, s.wall = time.Time{}, 0
+	s.begun, s.wall = -1, 0
 }
 
 // Written implements listener.Session: who waits for what was appended is told after the producer.

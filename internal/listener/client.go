@@ -38,13 +38,14 @@ type Client struct {
 	session Session
 
 	// The reader's.
-	buf    []byte // read buffer of the pool, or small; nil while there is nothing in it
-	r, w   int    // what is read and not yet served
-	pooled bool   // buf is the pool's
-	class  int    // of the next buffer: as large as the largest of the last frames
-	small  int    // reads in a row that needed less than class
-	run    *Slot  // responses in a row that are complete but not yet queued
-	whole  bool   // a frame has been served since due was set
+	readAt time.Time // when the last read had returned
+	buf    []byte    // read buffer of the pool, or small; nil while there is nothing in it
+	r, w   int       // what is read and not yet served
+	pooled bool      // buf is the pool's
+	class  int       // of the next buffer: as large as the largest of the last frames
+	small  int       // reads in a row that needed less than class
+	run    *Slot     // responses in a row that are complete but not yet queued
+	whole  bool      // a frame has been served since due was set
 
 	// Read by the sweep.
 	lastRead atomic.Int64 // tick of the last read
@@ -163,6 +164,7 @@ func (c *Client) read() error {
 // took implements taker.
 func (c *Client) took(n int) error {
 	c.w += n
+	c.readAt = time.Now()
 	c.lastRead.Store(c.l.tick.Load())
 	c.arrived.Add(int64(n))
 	if err := c.serveBuffered(); err != nil {

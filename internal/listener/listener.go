@@ -21,6 +21,9 @@ import (
 // Handler makes a Session for each connection.
 type Handler interface {
 	Connect(c *Client) Session
+	// Answered is told of requests whose responses have been written, or cannot be because the connection has ended: it
+	// took them that long from Timing.Read on. It may be called from any goroutine, with a lock held, and keeps nothing of t.
+	Answered(t *Timing, took time.Duration)
 }
 
 // Session serves the requests of one connection. All its methods are called by the

@@ -49,6 +49,8 @@ type handler struct {
 	served   []string
 	settled  int
 	released int
+	answered []Timing
+	took     []time.Duration
 }
 
 func newHandler() *handler {
@@ -62,6 +64,13 @@ type session struct {
 }
 
 func (h *handler) Connect(c *Client) Session { return &session{h: h, c: c} }
+
+func (h *handler) Answered(t *Timing, took time.Duration) {
+	h.mu.Lock()
+	h.answered = append(h.answered, *t)
+	h.took = append(h.took, took)
+	h.mu.Unlock()
+}
 
 func (s *session) FrameLimit(key, _ int16) int {
 	if key > keyPut || key < 0 {

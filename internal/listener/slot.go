@@ -37,6 +37,8 @@ type Slot struct {
 	Buf  []byte // the encoded response, its size first
 	cuts []cut
 
+	timings []Timing // of the requests that it answers
+
 	c    *Client
 	next *Slot
 	done bool // guarded by c.mu
@@ -58,8 +60,9 @@ func newSlot(c *Client) *Slot {
 	return s
 }
 
-// free releases the file ranges that have not been and gives the slot back.
+// free tells of the slot's requests, releases the file ranges that have not been and gives the slot back.
 func (s *Slot) free() {
+	s.tell()
 	for i := range s.cuts {
 		if f := s.cuts[i].Release; f != nil {
 			f()
@@ -68,8 +71,11 @@ func (s *Slot) free() {
 	if cap(s.Buf) > maxKeptBuf {
 		s.Buf = nil
 	}
+	if cap(s.timings) > maxKeptTimings {
+		s.timings = nil
+	}
 	clear(s.cuts)
-	*s = Slot{Buf: s.Buf[:0], cuts: s.cuts[:0]}
+	*s = Slot{Buf: s.Buf[:0], cuts: s.cuts[:0], timings: s.timings[:0]}
 	slots.Put(s)
 }
 
@@ -330,6 +336,8 @@ func (s *sending) merge() {
 	for s.at == 0 && len(h.cuts) == 0 && h.next != nil && len(h.next.cuts) == 0 && len(h.Buf)+len(h.next.Buf) <= maxKeptBuf {
 		next := h.next
 		h.Buf = append(h.Buf, next.Buf...)
+		h.timings = append(h.timings, next.timings...)
+		next.timings = next.timings[:0]
 		h.next = next.next
 		next.free()
 	}
