@@ -32,7 +32,7 @@ var classPaths struct {
 	m map[string]string
 }
 
-// classPath returns the class path of a profile of java/pom.xml, the compiled Client first. Maven
+// classPath returns the class path of a profile of java/pom.xml, what was compiled of java/ first. Maven
 // is asked offline, and from the network only when it lacks something.
 func classPath(t *testing.T, profile string) string {
 	t.Helper()
@@ -72,7 +72,11 @@ func classPath(t *testing.T, profile string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if said, err := exec.Command("javac", "-cp", string(jars), "-d", out, "java/Client.java").CombinedOutput(); err != nil {
+	sources, err := filepath.Glob("java/*.java")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said, err := exec.Command("javac", append([]string{"-Xlint:-removal", "-cp", string(jars), "-d", out}, sources...)...).CombinedOutput(); err != nil {
 		t.Fatalf("javac: %v\n%s", err, said)
 	}
 	if classPaths.m == nil {
@@ -226,4 +230,45 @@ func (m javaMember) leave() error {
 	ctx, cancel := context.WithTimeout(context.Background(), proctest.Patience)
 	defer cancel()
 	return m.j.ask(ctx, nil, "leave", m.name)
+}
+
+// TestJavaChecks runs java/AdminChecks.java and java/ClientChecks.java with the client of either release.
+func TestJavaChecks(t *testing.T) {
+	classPath(t, javaKafka)
+	cl := proctest.Run(t, proctest.Config{Nodes: 3, Args: []string{"-o", "group.initial.rebalance.delay.ms=0"}})
+	for _, profile := range []string{javaKafka, javaClientNext} {
+		for _, program := range []string{"AdminChecks", "ClientChecks"} {
+			t.Run(profile+"/"+program, func(t *testing.T) {
+				runChecks(t, profile, program, strings.Join(cl.Bootstrap(), ","), profile+"-"+program+"-")
+			})
+		}
+	}
+}
+
+// runChecks runs one program, each of whose lines is the outcome of a check.
+func runChecks(t *testing.T, profile, program string, args ...string) {
+	args = append(append(append([]string(nil), jvmFlags...), "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
+		"-cp", classPath(t, profile), program), args...)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*proctest.Patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "java", args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	for _, line := range lines {
+		outcome, rest, _ := strings.Cut(line, "\t")
+		name, wrong, _ := strings.Cut(rest, "\t")
+		t.Run(name, func(t *testing.T) {
+			if outcome != "ok" {
+				t.Error(wrong)
+			}
+		})
+	}
+	if err != nil || len(lines) < 10 {
+		t.Errorf("%s: %v after %d checks", program, err, len(lines))
+	}
+	if t.Failed() {
+		t.Logf("it said:\n%s", errs.String())
+	}
 }
