@@ -69,9 +69,10 @@ func (l *groupLog) leading(ctx context.Context, epoch int32) (*replica.Partition
 	return p, log, err
 }
 
-// replay calls apply with the records of the log below end.
+// replay calls apply with the records of the log below end, of which latest leaves some out.
 func replay(ctx context.Context, log *storage.Log, end int64, apply func(shards.Record) error) error {
 	var buf []byte
+	last := newLatest(latestKeys, apply)
 	start := log.Start()
 	for offset := start; offset < end; {
 		if err := ctx.Err(); err != nil {
@@ -87,17 +88,17 @@ func replay(ctx context.Context, log *storage.Log, end int64, apply func(shards.
 			return logError(err)
 		}
 		if len(buf) == 0 {
-			return nil // compaction has left nothing up to the end
+			break // compaction has left nothing up to the end
 		}
-		if offset, err = replayBatches(buf, start, apply); err != nil {
+		if offset, err = replayBatches(buf, start, last.add); err != nil {
 			return err
 		}
 	}
-	return nil
+	return last.flush()
 }
 
-// replayBatches applies the records of whole batches and returns the offset after the last.
-func replayBatches(p []byte, start int64, apply func(shards.Record) error) (next int64, err error) {
+// replayBatches hands the records of whole batches on and returns the offset after the last.
+func replayBatches(p []byte, start int64, add func(offset int64, r shards.Record) error) (next int64, err error) {
 	for len(p) > 0 {
 		var b record.Batch
 		if b, p, err = record.Next(p); err == nil {
@@ -110,16 +111,19 @@ func replayBatches(p []byte, start int64, apply func(shards.Record) error) (next
 		if b.IsControl() || b.IsTransactional() {
 			continue // of transactions, which this broker does not coordinate: nothing of theirs was committed
 		}
-		for r, err := range b.Records(loadLimit) {
-			if err != nil {
-				return 0, fmt.Errorf("reading the log of a coordinator at offset %d: %w", b.BaseOffset(), err)
+		base := b.BaseOffset()
+		var refused error
+		err = b.Walk(loadLimit, func(r record.Record) error {
+			if offset := base + int64(r.OffsetDelta); offset >= start {
+				refused = add(offset, shards.Record{Key: r.Key, Value: r.Value})
 			}
-			if b.BaseOffset()+int64(r.OffsetDelta) < start {
-				continue
-			}
-			if err := apply(shards.Record{Key: r.Key, Value: r.Value}); err != nil {
-				return 0, fmt.Errorf("offset %d: %w", b.BaseOffset()+int64(r.OffsetDelta), err)
-			}
+			return refused
+		})
+		if refused == nil && err != nil {
+			err = fmt.Errorf("reading the log of a coordinator at offset %d: %w", base, err)
+		}
+		if err != nil {
+			return 0, err
 		}
 	}
 	return next, nil

@@ -91,12 +91,18 @@ func TestOffsetsTopicStaysSmall(t *testing.T) {
 }
 
 // commit appends commits, of ten groups for a hundred partitions each, in turn; the offset is the number of the commit.
-func commit(t *testing.T, l *storage.Log, commits int) {
+func commit(t testing.TB, l *storage.Log, commits int) {
+	t.Helper()
+	commitKeys(t, l, commits, 1000)
+}
+
+// commitKeys commits for so many keys, a hundred of a group.
+func commitKeys(t testing.TB, l *storage.Log, commits, keys int) {
 	t.Helper()
 	b := record.NewBuilder()
 	for i := range commits {
 		key, value := kmsg.NewOffsetCommitKey(), kmsg.NewOffsetCommitValue()
-		key.Version, key.Group, key.Topic, key.Partition = 1, fmt.Sprint("group-", i%1000/100), "topic", int32(i%100)
+		key.Version, key.Group, key.Topic, key.Partition = 1, fmt.Sprint("group-", i%keys/100), "topic", int32(i%100)
 		value.Version, value.Offset, value.LeaderEpoch, value.CommitTimestamp = 3, int64(i), -1, batchTime
 		b.Add(batchTime, key.AppendTo(nil), value.AppendTo(nil))
 		if b.Count() < 50 && i < commits-1 {
@@ -113,5 +119,37 @@ func commit(t *testing.T, l *storage.Log, commits int) {
 		if i%10_000 > 9900 {
 			l.SetRetentionBound(l.End())
 		}
+	}
+}
+
+// BenchmarkOffsetsTopicLoads loads a million commits, as many as the active segment takes, of a thousand keys and of a million.
+func BenchmarkOffsetsTopicLoads(b *testing.B) {
+	const commits = 1_000_000
+	for _, keys := range []int{1000, commits} {
+		b.Run(fmt.Sprint(keys, "-keys"), func(b *testing.B) {
+			d, err := storage.OpenDirectory(storage.DirectoryOptions{FS: vfs.OS{}, Path: b.TempDir()})
+			if err == nil {
+				err = d.Recover(b.Context())
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			l, err := d.Create(storage.LogID{Topic: group.Topic, TopicID: [16]byte{1}}, storage.LogOptions{SegmentBytes: 100 << 20})
+			if err != nil {
+				b.Fatal(err)
+			}
+			commitKeys(b, l, commits, keys)
+			b.ReportAllocs()
+			for b.Loop() {
+				m := group.New(group.Options{})
+				if err := replay(b.Context(), l, l.End(), m.Apply); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.StopTimer()
+			if err := d.Close(context.Background()); err != nil {
+				b.Fatal(err)
+			}
+		})
 	}
 }

@@ -76,10 +76,11 @@ func Size(records []Record) int {
 
 // Log is the log of one partition of the internal topic, as its leader sees it.
 type Log interface {
-	// Load calls apply with each record in the order of offsets, from the start
+	// Load calls apply with the records in the order of offsets, from the start
 	// of the log to the end it had when this broker became the leader in epoch,
 	// and returns once the high watermark has passed that end. Until then the
 	// shard answers nothing, so state that might still be truncated is never told.
+	// Records that a later one of their key follows may be left out, as compaction does.
 	// It returns an error that wraps ErrNotCoordinator if this broker does not
 	// lead the partition in epoch, and the error of apply as it is.
 	Load(ctx context.Context, epoch int32, apply func(Record) error) error
@@ -132,9 +133,10 @@ type Result struct {
 // alone, and what is not (who waits for a rebalance, when sessions end),
 // changed by events and lost with the shard.
 type Machine interface {
-	// Apply folds a record into the state: when the shard loads, each record of
-	// the log, whose bytes are valid during the call only; live, each record of an
-	// event right after the event returned it. A
+	// Apply folds a record into the state: when the shard loads, the records of
+	// the log, of each key the last at least, whose bytes are valid during the call only; live, each record of an
+	// event right after the event returned it. What the last records of all keys
+	// fold to is the state: the log is compacted. A
 	// record of a kind it does not know is passed over; an error means that a
 	// record of a known kind cannot be read, and ends the loading.
 	Apply(Record) error

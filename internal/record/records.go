@@ -131,8 +131,18 @@ func (r *reader) fail(what string) {
 	r.p = nil
 }
 
-// varlong takes a zigzag varint of at most 64 bits.
+// varlong takes a zigzag varint of at most 64 bits. Most are of one byte.
 func (r *reader) varlong() int64 {
+	if len(r.p) > 0 && r.p[0] < 0x80 {
+		u := r.p[0]
+		r.p = r.p[1:]
+		return int64(u>>1) ^ -int64(u&1)
+	}
+	return r.longVarlong()
+}
+
+// longVarlong takes one of more than a byte.
+func (r *reader) longVarlong() int64 {
 	var u uint64
 	for i, c := range r.p {
 		if i == 9 && c > 1 {
@@ -151,8 +161,18 @@ func (r *reader) varlong() int64 {
 
 // varint takes a zigzag varint of at most 32 bits.
 func (r *reader) varint() int32 {
+	if len(r.p) > 0 && r.p[0] < 0x80 {
+		u := r.p[0]
+		r.p = r.p[1:]
+		return int32(u>>1) ^ -int32(u&1)
+	}
+	return r.longVarint()
+}
+
+// longVarint takes one of more than a byte.
+func (r *reader) longVarint() int32 {
 	before := len(r.p)
-	v := r.varlong()
+	v := r.longVarlong()
 	if int64(int32(v)) != v || before-len(r.p) > 5 && r.bad == "" {
 		r.fail("varint of more than 32 bits")
 		return 0
