@@ -29,12 +29,11 @@ race: ## the tests under the race detector, short (needs a C compiler)
 clients: ## seven Kafka clients, and Kafka's own tools, against a cluster of the binary
 	cd test/clients && CGO_ENABLED=1 $(GO) test -count=1 -timeout 20m ./...
 
-suites: ## the tests of franz-go, kafka-go and sarama (network namespaces: root)
+suites: java ## the tests of franz-go, kafka-go and sarama (network namespaces: root; a JDK and Maven)
 	cd test/suites && $(GO) test -count=1 -timeout 40m -v ./...
 
 java: ## fetches what test/clients/java/pom.xml names (needs a JDK and Maven)
 	cd test/clients && TEST_CLIENTS_REQUIRED=1 CGO_ENABLED=0 $(GO) test -count=1 -run TestClassPaths .
-
 
 mutants: ## deliberate bugs, each of which the tests must notice
 	CHRONIK_MUTANTS=1 $(GO) test -count=1 -timeout 30m -tags '$(TAGS),mutant' -run 'TestMutant' -v ./internal/...

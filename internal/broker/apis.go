@@ -49,7 +49,7 @@ func apis() []row {
 	return []row{
 		raw(produceKey, 0, 13, leader, (*session).produce).except("transactions; versions 0 to 2 are advertised and refused, as Kafka does"),
 		raw(fetchKey, 4, 18, leader, (*session).fetch).except("fetching from followers, transactions").frames(8 << 20),
-		now(1, 11, leader, (*Broker).listOffsets).except("tiered storage: its timestamps find nothing"),
+		alone(1, 11, leader, (*Broker).listOffsets).except("tiered storage: its timestamps find nothing"),
 		alone(0, 13, anyBroker, (*Broker).metadata),
 		later(2, 10, coordinator, (*Broker).offsetCommit).except("member epochs of the consumer protocol"),
 		later(1, 10, coordinator, (*Broker).offsetFetch).except("member epochs of the consumer protocol"),

@@ -21,7 +21,8 @@ const (
 
 // FindCoordinator (key 10), versions 0 to 6, at any broker: which broker looks after a group. It is the
 // leader of the partition of __consumer_offsets that the group's name hashes to; the topic is
-// created by the first question. Groups of a broker that is down wait for it: COORDINATOR_NOT_AVAILABLE.
+// created by the first question. Groups of a broker that is down wait for it: COORDINATOR_NOT_AVAILABLE. Whose coordinator is this
+// broker, and is only just reading its log, is told when it has, for some clients take COORDINATOR_LOAD_IN_PROGRESS for the end.
 //
 //   - 0: groups only.
 //   - 1: a kind of key, an error message and throttle time in the answer.
@@ -33,14 +34,24 @@ const (
 //
 // Left out: transactions and share groups, which get INVALID_REQUEST.
 func (b *Broker) findCoordinator(c *call, req *kmsg.FindCoordinatorRequest) kmsg.Response {
-	resp := kmsg.NewPtrFindCoordinatorResponse()
+	keys := req.CoordinatorKeys
 	if c.version < 4 {
-		one := b.coordinatorOf(c, req.CoordinatorType, req.CoordinatorKey)
-		resp.NodeID, resp.Host, resp.Port, resp.ErrorCode, resp.ErrorMessage = one.NodeID, one.Host, one.Port, one.ErrorCode, one.ErrorMessage
-		return resp
+		keys = []string{req.CoordinatorKey}
 	}
-	for _, key := range req.CoordinatorKeys {
+	resp := kmsg.NewPtrFindCoordinatorResponse()
+	for _, key := range keys {
 		resp.Coordinators = append(resp.Coordinators, b.coordinatorOf(c, req.CoordinatorType, key))
+	}
+	loading, cancel := context.WithTimeout(c.ctx, openWait)
+	defer cancel()
+	for _, one := range resp.Coordinators {
+		if one.NodeID == b.o.NodeID {
+			b.o.Groups.awaitLoaded(loading, one.Key)
+		}
+	}
+	if c.version < 4 { // the answer has no list
+		one := resp.Coordinators[0]
+		resp.NodeID, resp.Host, resp.Port, resp.ErrorCode, resp.ErrorMessage = one.NodeID, one.Host, one.Port, one.ErrorCode, one.ErrorMessage
 	}
 	return resp
 }

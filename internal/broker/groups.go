@@ -158,6 +158,13 @@ func (g *Groups) submit(groupID string, run func(*group.Machine, shards.Now) sha
 	g.runtime.Submit(group.PartitionFor(groupID, int32(len(t.Partitions))), shards.Event[*group.Machine]{Run: run, Fail: fail})
 }
 
+// awaitLoaded waits until the shard of a group has read its log, if it is this broker's, or until ctx ends.
+func (g *Groups) awaitLoaded(ctx context.Context, groupID string) {
+	if t := g.image().TopicByName(group.Topic); t != nil {
+		_ = g.runtime.Await(ctx, group.PartitionFor(groupID, int32(len(t.Partitions))))
+	}
+}
+
 // image is the newest image that the shards follow. A broker without a coordinator has none.
 func (g *Groups) image() *metadata.Image {
 	if g == nil {

@@ -17,6 +17,7 @@ import (
 	shards "github.com/chronik-stream/chronik/internal/coordinator"
 	"github.com/chronik-stream/chronik/internal/group"
 	"github.com/chronik-stream/chronik/internal/metadata"
+	"github.com/chronik-stream/chronik/internal/vfs"
 	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
 )
 
@@ -60,6 +61,31 @@ func TestTrap45_FindCoordinatorAnswersEveryKey(t *testing.T) {
 				}
 			}
 		}
+	})
+}
+
+// TestTrap45_TheCoordinatorThatIsFoundIsLoaded: sarama and kafka-go do not ask again at COORDINATOR_LOAD_IN_PROGRESS, so that
+// the first group of a cluster, whose question has the topic made, and the first after a start must not meet it.
+func TestTrap45_TheCoordinatorThatIsFoundIsLoaded(t *testing.T) {
+	inBox(t, func(t *testing.T, b *box) {
+		for life := range 2 {
+			for v := int16(0); v <= 6; v += 3 {
+				c, g := b.dial(), fmt.Sprint("g", v)
+				resp := find(c, v, g)
+				if v >= 4 {
+					resp.ErrorCode = resp.Coordinators[0].ErrorCode
+				}
+				wantEqual(t, "found", resp.ErrorCode, 0)
+				wantEqual(t, fmt.Sprint("joined in life ", life), do[*kmsg.JoinGroupResponse](c, consumerJoin(g, ""), 5).ErrorCode, codeMemberIDRequired)
+			}
+			b.stop()
+			b.mount(b.fs)
+			b.disk.Inject(vfs.Rule{Ops: vfs.OpRead | vfs.OpOpen, Path: "*.log", Delay: 100 * time.Millisecond})
+			b.start()
+		}
+	}, func(b *box) {
+		b.flush = 50 * time.Millisecond // of the new logs, until which shards load
+		b.mount(b.fs)
 	})
 }
 

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"context"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/internal/replica"
@@ -38,6 +40,8 @@ var sinceVersion = map[int64]int16{
 
 func (b *Broker) listOffsets(c *call, req *kmsg.ListOffsetsRequest) kmsg.Response {
 	resp := kmsg.NewPtrListOffsetsResponse()
+	opening, cancel := context.WithTimeout(c.ctx, openWait)
+	defer cancel()
 	seen := map[topicPartition]struct{}{}
 	for _, t := range req.Topics {
 		rt := kmsg.NewListOffsetsResponseTopic()
@@ -50,14 +54,14 @@ func (b *Broker) listOffsets(c *call, req *kmsg.ListOffsetsRequest) kmsg.Respons
 				rt.Partitions = append(rt.Partitions, again)
 				continue
 			}
-			rt.Partitions = append(rt.Partitions, b.listOffset(c, t.Topic, p))
+			rt.Partitions = append(rt.Partitions, b.listOffset(opening, c, t.Topic, p))
 		}
 		resp.Topics = append(resp.Topics, rt)
 	}
 	return resp
 }
 
-func (b *Broker) listOffset(c *call, topic string, q *kmsg.ListOffsetsRequestTopicPartition) kmsg.ListOffsetsResponseTopicPartition {
+func (b *Broker) listOffset(opening context.Context, c *call, topic string, q *kmsg.ListOffsetsRequestTopicPartition) kmsg.ListOffsetsResponseTopicPartition {
 	r := kmsg.NewListOffsetsResponseTopicPartition()
 	r.Partition = q.Partition
 	if since, special := sinceVersion[q.Timestamp]; q.Timestamp < 0 && (!special || c.version < since) {
@@ -66,6 +70,9 @@ func (b *Broker) listOffset(c *call, topic string, q *kmsg.ListOffsetsRequestTop
 	}
 	p, err := b.o.Replicas.ByName([]byte(topic), q.Partition)
 	if err == nil {
+		if p.Opening() { // as Produce and Fetch do: a topic that was created just now is asked for its offsets first
+			_ = b.o.Replicas.Wait(opening)
+		}
 		err = p.Leading(q.CurrentLeaderEpoch)
 	}
 	if err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -89,6 +90,22 @@ func TestTrap41_ListOffsets(t *testing.T) {
 				wantEqual(t, "epoch of the answer", one(t, listOffsetsOf(c, v, topic.name, -1)).LeaderEpoch, 0)
 			}
 		}
+	})
+}
+
+// TestOffsetsOfATopicThatIsJustThere: who has a topic made by Metadata asks for its offsets at once, and its log is still being made.
+func TestOffsetsOfATopicThatIsJustThere(t *testing.T) {
+	inBox(t, func(t *testing.T, b *box) {
+		c := b.dial()
+		for v := int16(1); v <= 11; v++ {
+			name := fmt.Sprint("auto", v)
+			wantEqual(t, "created", metadataOf(c, 3, name).Topics[0].ErrorCode, 0)
+			got := one(t, listOffsetsOf(c, v, name, latestTimestamp))
+			wantEqual(t, fmt.Sprint("version ", v), []any{got.ErrorCode, got.Offset}, []any{0, 0})
+		}
+	}, func(b *box) {
+		b.flush = 50 * time.Millisecond
+		b.mount(b.fs)
 	})
 }
 

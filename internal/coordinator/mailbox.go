@@ -13,10 +13,13 @@ type mailbox[M Machine] struct {
 	mu     sync.Mutex
 	events []Event[M]
 	closed error // why nothing is taken any more
+
+	// changed is closed, and another takes its place, when closed changes.
+	changed chan struct{}
 }
 
 func newMailbox[M Machine](limit int) *mailbox[M] {
-	return &mailbox[M]{limit: limit, ready: make(chan struct{}, 1)}
+	return &mailbox[M]{limit: limit, ready: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
 // put adds an event, or says why not.
@@ -48,7 +51,7 @@ func (b *mailbox[M]) take() []Event[M] {
 func (b *mailbox[M]) close(err error) []Event[M] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.closed = err
+	b.setClosed(err)
 	events := b.events
 	b.events = nil
 	return events
@@ -57,14 +60,21 @@ func (b *mailbox[M]) close(err error) []Event[M] {
 func (b *mailbox[M]) open() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.closed = nil
+	b.setClosed(nil)
 }
 
-// state returns nil if events are taken, else why not.
-func (b *mailbox[M]) state() error {
+// setClosed is called with the lock.
+func (b *mailbox[M]) setClosed(err error) {
+	b.closed = err
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// state returns nil if events are taken, else why not, and what is closed when that changes.
+func (b *mailbox[M]) state() (changed <-chan struct{}, closed error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.closed
+	return b.changed, b.closed
 }
 
 func (b *mailbox[M]) signal() {

@@ -190,7 +190,29 @@ func (r *Runtime[M]) State(partition int32) error {
 	if s == nil {
 		return ErrNotCoordinator
 	}
-	return s.mail.state()
+	_, err := s.mail.state()
+	return err
+}
+
+// Await waits while the shard of a partition reads its log, until ctx ends at the latest, and returns its state.
+func (r *Runtime[M]) Await(ctx context.Context, partition int32) error {
+	for {
+		r.mu.Lock()
+		s := r.shards[partition]
+		r.mu.Unlock()
+		if s == nil {
+			return ErrNotCoordinator
+		}
+		changed, err := s.mail.state()
+		if !errors.Is(err, ErrLoading) {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // startLocked starts the goroutine of a shard; Run waits for it.
