@@ -10,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/chronik-stream/chronik/test/proctest"
@@ -210,6 +212,34 @@ func (j *javaClient) readAll(ctx context.Context, topic string, got func(record)
 	j.members[topic] = got
 	j.mu.Unlock()
 	return j.ask(ctx, nil, "read", topic)
+}
+
+// readKept reads a topic from start to end, with check.crcs=true.
+func (j *javaClient) readKept(ctx context.Context, topic string, got func(kept)) error {
+	var wrong error
+	j.mu.Lock()
+	j.members[topic] = func(r record) {
+		var k kept
+		if _, err := fmt.Sscanf(r.key, "%d %d %s", &k.partition, &k.offset, &k.key); err != nil {
+			wrong = err
+		}
+		k.value, k.tombstone = strings.TrimPrefix(r.value, "="), r.value == ""
+		got(k)
+	}
+	j.mu.Unlock()
+	return errors.Join(j.ask(ctx, nil, "kept", topic), wrong)
+}
+
+// stream produces record after record until it is told to stop.
+func (j *javaClient) stream(ctx context.Context, topic string, acked *atomic.Int64) (stop func() error, err error) {
+	j.mu.Lock()
+	j.members[topic] = func(r record) {
+		if n, err := strconv.ParseInt(r.value, 10, 64); err == nil {
+			acked.Store(n)
+		}
+	}
+	j.mu.Unlock()
+	return func() error { return j.ask(ctx, nil, "stop", topic) }, j.ask(ctx, nil, "stream", topic, fmt.Sprint(streamAhead))
 }
 
 func (j *javaClient) join(ctx context.Context, group, topic string, got func(record)) (member, error) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,6 +67,81 @@ func (r *rdkafkaClient) produce(ctx context.Context, topic string, recs []record
 		}
 	}
 	return nil
+}
+
+// readKept reads a topic from start to end, with check.crcs=true.
+func (r *rdkafkaClient) readKept(ctx context.Context, topic string, got func(kept)) error {
+	c, err := rdkafka.NewConsumer(&rdkafka.ConfigMap{
+		"bootstrap.servers": r.bootstrap, "group.id": "nobody", "enable.auto.commit": false, "check.crcs": true, "enable.partition.eof": true,
+	})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	m, err := c.GetMetadata(&topic, false, 30_000)
+	if err != nil {
+		return err
+	}
+	var from []rdkafka.TopicPartition
+	for _, p := range m.Topics[topic].Partitions {
+		from = append(from, rdkafka.TopicPartition{Topic: &topic, Partition: p.ID, Offset: rdkafka.OffsetBeginning})
+	}
+	if err := c.Assign(from); err != nil {
+		return err
+	}
+	for ended := map[int32]bool{}; len(ended) < len(from); {
+		switch e := c.Poll(100).(type) {
+		case *rdkafka.Message:
+			if e.TopicPartition.Error != nil {
+				return e.TopicPartition.Error
+			}
+			got(kept{e.TopicPartition.Partition, int64(e.TopicPartition.Offset), string(e.Key), string(e.Value), e.Value == nil})
+		case rdkafka.PartitionEOF:
+			ended[e.Partition] = true
+		case rdkafka.Error:
+			return e
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// stream produces record after record until it is told to stop.
+func (r *rdkafkaClient) stream(_ context.Context, topic string, acked *atomic.Int64) (stop func() error, err error) {
+	p, err := rdkafka.NewProducer(&rdkafka.ConfigMap{"bootstrap.servers": r.bootstrap, "enable.idempotence": true, "linger.ms": 5, "log_level": 2})
+	if err != nil {
+		return nil, err
+	}
+	var stopped atomic.Bool
+	done := make(chan error, 1)
+	go func() {
+		defer p.Close()
+		delivered := make(chan rdkafka.Event, streamAhead)
+		var failed error
+		settle := func() {
+			if m, ok := (<-delivered).(*rdkafka.Message); ok && m.TopicPartition.Error != nil {
+				failed = m.TopicPartition.Error
+			}
+			acked.Add(1)
+		}
+		sent := int64(0)
+		for ; !stopped.Load() && failed == nil; sent++ {
+			if sent-acked.Load() == streamAhead {
+				settle()
+			}
+			rec := streamed(sent)
+			failed = errors.Join(failed, p.Produce(&rdkafka.Message{
+				TopicPartition: rdkafka.TopicPartition{Topic: &topic, Partition: rdkafka.PartitionAny}, Key: []byte(rec.key), Value: []byte(rec.value),
+			}, delivered))
+		}
+		for failed == nil && acked.Load() < sent {
+			settle()
+		}
+		done <- failed
+	}()
+	return func() error { stopped.Store(true); return <-done }, nil
 }
 
 type rdkafkaMember struct {

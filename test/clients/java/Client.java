@@ -2,6 +2,7 @@ import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -31,6 +32,7 @@ public class Client {
     private final String bootstrap;
     private final BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     private final Map<String, Member> members = new ConcurrentHashMap<>();
+    private final Map<String, Stream> streams = new ConcurrentHashMap<>();
 
     private Client(String bootstrap) {
         this.bootstrap = bootstrap;
@@ -56,7 +58,10 @@ public class Client {
                 case "produce" -> produce(words[1], words[2], words[3], words[4], records);
                 case "join" -> members.put(words[1], new Member(words[1], words[2], words[3]));
                 case "leave" -> members.remove(words[1]).leave();
-                case "read" -> read(words[1]);
+                case "read" -> read(words[1], false);
+                case "kept" -> read(words[1], true);
+                case "stream" -> streams.put(words[1], new Stream(words[1], Integer.parseInt(words[2])));
+                case "stop" -> streams.remove(words[1]).stop();
                 default -> throw new IllegalArgumentException(words[0]);
             }
             say("ok");
@@ -104,8 +109,11 @@ public class Client {
         }
     }
 
-    /** Reads every partition of a topic from its start to where it ends now, and checks each checksum. */
-    private void read(String topic) {
+    /**
+     * Reads every partition of a topic from its start to where it ends now, and checks each checksum. If asked for, keys come
+     * with partition and offset before them, and values with a "=" that tells them from null.
+     */
+    private void read(String topic, boolean positions) {
         Properties p = properties();
         p.put("check.crcs", "true");
         try (KafkaConsumer<String, String> consumer = new KafkaConsumer<>(p)) {
@@ -116,8 +124,63 @@ public class Client {
             Map<TopicPartition, Long> ends = consumer.endOffsets(all);
             while (ends.entrySet().stream().anyMatch(e -> consumer.position(e.getKey()) < e.getValue())) {
                 for (ConsumerRecord<String, String> r : consumer.poll(Duration.ofMillis(200))) {
-                    say("rec\t" + topic + "\t" + r.key() + "\t" + r.value());
+                    String key = r.key(), value = r.value();
+                    if (positions) {
+                        key = r.partition() + " " + r.offset() + " " + key;
+                        value = value == null ? "" : "=" + value;
+                    }
+                    say("rec\t" + topic + "\t" + key + "\t" + value);
                 }
+            }
+        }
+    }
+
+    /** An idempotent producer that sends record after record, and says how many are acknowledged, until it is stopped. */
+    private final class Stream implements Runnable {
+        private final String topic;
+        private final int ahead; // records that are sent before the first of them is acknowledged
+        private final KafkaProducer<String, String> producer;
+        private final Thread thread = new Thread(this);
+        private volatile boolean stopping;
+        private volatile Exception failed;
+
+        Stream(String topic, int ahead) {
+            this.topic = topic;
+            this.ahead = ahead;
+            Properties p = properties();
+            p.put("enable.idempotence", "true");
+            p.put("linger.ms", "5");
+            producer = new KafkaProducer<>(p);
+            thread.start();
+        }
+
+        @Override
+        public void run() {
+            ArrayDeque<Future<RecordMetadata>> sent = new ArrayDeque<>();
+            long acked = 0;
+            try (producer) {
+                for (long n = 0; !stopping || !sent.isEmpty(); n++) {
+                    if (stopping || sent.size() == ahead) {
+                        sent.remove().get();
+                        acked++;
+                        if (acked % 100 == 0 || stopping) {
+                            say("rec\t" + topic + "\t\t" + acked);
+                        }
+                    }
+                    if (!stopping) {
+                        sent.add(producer.send(new ProducerRecord<>(topic, "key-" + n % 7, String.valueOf(n))));
+                    }
+                }
+            } catch (Exception e) {
+                failed = e;
+            }
+        }
+
+        void stop() throws Exception {
+            stopping = true;
+            thread.join();
+            if (failed != null) {
+                throw failed;
             }
         }
     }
