@@ -9,6 +9,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/config"
 	decisions "github.com/chronik-stream/chronik/internal/controller"
 	"github.com/chronik-stream/chronik/internal/logging"
+	"github.com/chronik-stream/chronik/internal/memory"
 	"github.com/chronik-stream/chronik/internal/metadata"
 )
 
@@ -45,6 +46,12 @@ var errDescribed = metadata.Errorf(codePolicyViolation, "the answer would exceed
 //
 // The broker with an empty name is the default of all brokers: what was set for it, nothing else.
 func (b *Broker) describeConfigs(c *call, req *kmsg.DescribeConfigsRequest) kmsg.Response {
+	if len(req.Resources) > fewTopics { // each may be a tenth of a megabyte
+		if b.answers.Take(c.ctx, 1, 0, memory.Small) != nil {
+			return nil
+		}
+		defer b.answers.Give(1)
+	}
 	resp := kmsg.NewPtrDescribeConfigsResponse()
 	img, size := b.ctl.Image(), 0
 	for i := range req.Resources {

@@ -70,6 +70,7 @@ type fetchCall struct {
 	minBytes      int
 	committed     bool // read_committed
 	sessionID     int32
+	took          int64 // of the account of all memory for clients, until the answer
 }
 
 // fetch serves one request, or has it wait.
@@ -81,6 +82,10 @@ func (s *session) fetch(c *call, body []byte) (func(), error) {
 	if !s.waited && s.b.o.Replicas.Busy() && s.fetchOpening(q) {
 		q.Forget()
 		return s.again(c, body, (*session).fetch), nil
+	}
+	if n := len(q.Partitions) + len(q.ForgottenIdx); n > manyPartitions && s.took == 0 && !s.waited {
+		q.Forget()
+		return s.within(c, body, n, (*session).fetch), nil
 	}
 	fc := fetchCall{
 		version: c.version, correlationID: c.correlationID, start: c.start, queue: c.queue, local: -1,
@@ -99,6 +104,9 @@ func (s *session) fetch(c *call, body []byte) (func(), error) {
 		return nil, nil
 	}
 	fc.sessionID = set.id
+	if fc.took, s.took = s.took, 0; fc.took > 0 {
+		wait = min(wait, manyWait)
+	}
 	set.serve(s, slot, fc, wait)
 	return nil, nil
 }

@@ -17,7 +17,7 @@ const (
 	// evictAfter is how long a session may be unused before a new one can take its place.
 	evictAfter = 2 * time.Minute
 	// maxSessionParts bounds the partitions of all sessions; a fetch beyond it gets no session.
-	maxSessionParts = 500_000
+	maxSessionParts = 250_000
 )
 
 // fetchSessions is the cache of sessions.

@@ -175,9 +175,11 @@ func (set *fetchSet) respond(w *fetchWait, flush bool) {
 	if cap(set.arena) > maxKeptParts {
 		set.arena, set.parts, set.chosen = nil, nil, nil
 	}
+	took := w.took
 	*w = fetchWait{}
 	set.idle()
 	slot.Done()
+	set.b.o.Memory.Give(took)
 	if flush {
 		client.Flush()
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/internal/group"
+	"github.com/chronik-stream/chronik/internal/memory"
 	"github.com/chronik-stream/chronik/internal/metadata"
 	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
 )
@@ -39,8 +40,15 @@ func (b *Broker) findCoordinator(c *call, req *kmsg.FindCoordinatorRequest) kmsg
 		keys = []string{req.CoordinatorKey}
 	}
 	resp := kmsg.NewPtrFindCoordinatorResponse()
+	many := len(keys) > fewTopics
+	if many && b.answers.Take(c.ctx, 1, 0, memory.Small) != nil {
+		return nil
+	}
 	for _, key := range keys {
 		resp.Coordinators = append(resp.Coordinators, b.coordinatorOf(c, req.CoordinatorType, key))
+	}
+	if many {
+		b.answers.Give(1)
 	}
 	loading, cancel := context.WithTimeout(c.ctx, openWait)
 	defer cancel()

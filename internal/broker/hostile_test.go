@@ -5,6 +5,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -125,5 +127,48 @@ func TestMessagesAreShort(t *testing.T) {
 			grow.Topics = append(grow.Topics, gt)
 			do[*kmsg.CreatePartitionsResponse](c, grow, 0)
 		}
+	})
+}
+
+// TestManyPartitions: a Produce or a Fetch of many partitions takes memory of the account until it is answered, and does not
+// make others wait for that for long.
+func TestManyPartitions(t *testing.T) {
+	inBox(t, func(t *testing.T, b *box) {
+		b.topic("t", 1)
+		const n = 5000
+		account := b.broker.o.Memory
+
+		produce := kmsg.NewPtrProduceRequest()
+		produce.Acks, produce.TimeoutMillis = 1, 1000
+		pt := kmsg.NewProduceRequestTopic()
+		pt.Topic = "nope"
+		for i := range int32(n) {
+			pp := kmsg.NewProduceRequestTopicPartition()
+			pp.Partition, pp.Records = i, []byte{}
+			pt.Partitions = append(pt.Partitions, pp)
+		}
+		produce.Topics = append(produce.Topics, pt)
+		fetch := kmsg.NewPtrFetchRequest()
+		fetch.ReplicaID, fetch.SessionEpoch, fetch.MaxWaitMillis, fetch.MinBytes = -1, -1, math.MaxInt32, 1
+		ft := kmsg.NewFetchRequestTopic()
+		ft.Topic = "t"
+		for range n {
+			ft.Partitions = append(ft.Partitions, kmsg.NewFetchRequestTopicPartition())
+		}
+		fetch.Topics = append(fetch.Topics, ft)
+
+		produced, fetched := b.dial().send(produce, 8), b.dial().send(fetch, 11)
+		wantEqual(t, "partitions in the answer", len(produced().(*kmsg.ProduceResponse).Topics[0].Partitions), n)
+		synctest.Wait()
+		if held := account.Used(); held < n*partitionBytes {
+			t.Errorf("%d bytes are held for a fetch that waits", held)
+		}
+		start := time.Now()
+		wantEqual(t, "partitions in the answer", len(fetched().(*kmsg.FetchResponse).Topics[0].Partitions), n)
+		if waited := time.Since(start); waited > manyWait {
+			t.Errorf("waited for %v", waited)
+		}
+		synctest.Wait()
+		wantEqual(t, "memory taken", account.Used(), 0)
 	})
 }

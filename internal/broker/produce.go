@@ -109,11 +109,15 @@ func (s *session) produce(c *call, body []byte) (func(), error) {
 	if err := r.body.Decode(body, c.version); err != nil {
 		return nil, err
 	}
-	r.begin(c)
 	if !s.waited && s.b.o.Replicas.Busy() && s.opening(r) {
 		r.body.Forget()
 		return s.again(c, body, (*session).produce), nil
 	}
+	if n := len(r.body.Partitions); n > manyPartitions && s.took == 0 && !s.waited {
+		r.body.Forget()
+		return s.within(c, body, n, (*session).produce), nil
+	}
+	r.begin(c)
 	if p.n > 0 && len(r.body.Partitions) > maxGroups-p.g {
 		k := p.n
 		s.settleProduce()

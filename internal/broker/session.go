@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/internal/listener"
+	"github.com/chronik-stream/chronik/internal/memory"
 	"github.com/chronik-stream/chronik/internal/wire"
 )
 
@@ -26,6 +27,7 @@ type session struct {
 	begun    time.Duration // after that: when the next request begins to be served, if that is known; else negative
 	wall     int64         // wall clock of what is settled together; 0 until it is needed
 	waited   bool          // the request that is being served has waited for partitions to open
+	took     int64         // what was taken of the account for the request that is being served
 
 	producing producing
 	fetching  wire.Fetch
@@ -159,6 +161,43 @@ func (s *session) again(c *call, body []byte, serve func(*session, *call, []byte
 			s.client.Close(err)
 		}
 		s.settleProduce() // its records are in kept
+	}
+}
+
+const (
+	// manyPartitions is the number of partitions of a Produce or Fetch above which memory is taken of the account for them,
+	// partitionBytes for each: with its verdict or its place in a fetch, and its part of the answer.
+	manyPartitions = 1000
+	partitionBytes = 768
+	// manyWait is how long such a Fetch may wait for records: others may wait for its memory.
+	manyWait = time.Second
+)
+
+// within serves a raw request of n partitions, which are many, within the account of all memory for clients. It may wait for that
+// on the connection's reader, so it needs the frame for longer than that keeps it. What serve does not pass on is given back.
+func (s *session) within(c *call, body []byte, n int, serve func(*session, *call, []byte) (func(), error)) func() {
+	again, kept := *c, append([]byte(nil), body...)
+	return func() {
+		account, own := s.b.o.Memory, int64(len(kept))
+		account.Force(own) // it was in the listener's hand a moment ago
+		defer account.Give(own)
+		if err := account.Take(s.b.ctx, int64(n)*partitionBytes, own, memory.Large); err != nil {
+			s.client.Close(err)
+			return
+		}
+		s.took, s.begun = int64(n)*partitionBytes, time.Since(again.start)
+		again.queue = s.begun
+		then, err := serve(s, &again, kept)
+		if err != nil {
+			s.client.Close(err)
+		}
+		s.settleProduce() // its records are in kept
+		account.Give(s.took)
+		s.took = 0
+		s.b.swept(int64(n) * partitionBytes)
+		if then != nil {
+			then()
+		}
 	}
 }
 
