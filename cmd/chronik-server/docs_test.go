@@ -104,3 +104,88 @@ func TestDeployedConfigurationsAreValid(t *testing.T) {
 		}
 	}
 }
+
+var (
+	link       = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	path       = regexp.MustCompile("(?:^|[\\s`(\"'])((?:\\./)?(?:cmd|internal|proto|test|tools|docs|deploy|\\.ci)/[A-Za-z0-9_./-]+)")
+	makeTarget = regexp.MustCompile("(?m)(?:`make ([a-z -]+)`|^make ([a-z -]+)$)")
+	notWord    = regexp.MustCompile(`[^\pL\pN _-]`)
+)
+
+// What the documents link to, the paths that they name and the targets of make are there.
+func TestDocumentsNameWhatIsThere(t *testing.T) {
+	makefile, err := os.ReadFile(filepath.Join(top, "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents := documents(t)
+	links, paths := 0, 0
+	for file, text := range documents {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			target, anchor, _ := strings.Cut(m[1], "#")
+			if strings.Contains(target, "://") {
+				continue // nothing of the network is looked at
+			}
+			at := file
+			if target != "" {
+				at = filepath.Join(filepath.Dir(file), filepath.FromSlash(target))
+			}
+			links++
+			if _, err := os.Stat(at); err != nil {
+				t.Errorf("%s links to %s, which is not there", file, m[1])
+			} else if anchor != "" && !hasAnchor(documents[at], anchor) {
+				t.Errorf("%s links to %s, and there is no such heading", file, m[1])
+			}
+		}
+		for _, m := range path.FindAllStringSubmatch(text, -1) {
+			name := strings.TrimRight(strings.TrimSuffix(m[1], "..."), "./")
+			paths++
+			if _, err := os.Stat(filepath.Join(top, filepath.FromSlash(name))); err != nil {
+				t.Errorf("%s names %s, which is not there", file, m[1])
+			}
+		}
+		for _, m := range makeTarget.FindAllStringSubmatch(text, -1) {
+			for _, target := range strings.Fields(m[1] + m[2]) {
+				if !regexp.MustCompile(`(?m)^` + target + `:`).Match(makefile) {
+					t.Errorf("%s says make %s, and the Makefile has no such target", file, target)
+				}
+			}
+		}
+	}
+	if links < 10 || paths < 20 {
+		t.Fatalf("%d links and %d paths were found: are the documents read in the right way?", links, paths)
+	}
+}
+
+// documents are the texts of all there are, by name.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "deploy/*.md", "deploy/*/*.md", "test/*/*.md", "proto/*.md"} {
+		files, err := filepath.Glob(filepath.Join(top, filepath.FromSlash(pattern)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			texts[file] = string(text)
+		}
+	}
+	return texts
+}
+
+// hasAnchor tells whether a heading of the text has the anchor that GitHub gives it.
+func hasAnchor(text, anchor string) bool {
+	for _, line := range strings.Split(text, "\n") {
+		if title := strings.TrimLeft(line, "#"); title != line {
+			title = notWord.ReplaceAllString(strings.ToLower(strings.TrimSpace(title)), "")
+			if strings.ReplaceAll(title, " ", "-") == anchor {
+				return true
+			}
+		}
+	}
+	return false
+}

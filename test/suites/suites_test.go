@@ -232,11 +232,11 @@ func (s suite) run(t *testing.T, bin, dir string, env ...string) {
 		second := s.execute(t, bin, dir, env, skip, "-test.run="+strings.Join(slices.Sorted(maps.Keys(again)), "|"))
 		maps.Copy(got.passed, second.passed)
 	}
-	s.compare(t, got, bin)
+	s.compare(t, got)
 }
 
 // compare holds what was seen against the lists, and writes the list of those that pass with -update.
-func (s suite) compare(t *testing.T, all outcomes, bin string) {
+func (s suite) compare(t *testing.T, all outcomes) {
 	t.Helper()
 	for name := range all.failed {
 		if !all.passed[name] {
@@ -248,7 +248,7 @@ func (s suite) compare(t *testing.T, all outcomes, bin string) {
 			t.Errorf("%s of %s skips itself, and %s has no reason", name, s.name, s.file("leftout"))
 		}
 	}
-	for _, name := range strings.Fields(command(t, bin, "-test.list=^Test")) {
+	for _, name := range s.names(t) {
 		seen := all.passed[name] || all.failed[name] || all.skipped[name]
 		if !seen && !slices.ContainsFunc(s.leftOut(t), func(l leftOut) bool { return regexp.MustCompile(l.pattern).MatchString(name) }) {
 			t.Errorf("%s of %s was not run, and %s has no reason", name, s.name, s.file("leftout"))
@@ -276,6 +276,23 @@ func (s suite) compare(t *testing.T, all outcomes, bin string) {
 		sort.Strings(list)
 		writeFile(t, s.file("passes"), strings.Join(list, "\n")+"\n")
 	}
+}
+
+var declared = regexp.MustCompile(`(?m)^func (Test[A-Z0-9_]\w*)\(\w+ \*testing\.T\)`)
+
+// names are all tests of the suite.
+func (s suite) names(t *testing.T) (names []string) {
+	t.Helper()
+	const files = "{{range .TestGoFiles}}{{$.Dir}}/{{.}}\n{{end}}{{range .XTestGoFiles}}{{$.Dir}}/{{.}}\n{{end}}"
+	for _, file := range strings.Fields(command(t, "go", append(append([]string{"list"}, s.flags...), "-f", files, s.pkg)...)) {
+		for _, m := range declared.FindAllStringSubmatch(readFile(t, file), -1) {
+			names = append(names, m[1])
+		}
+	}
+	if len(names) < 20 {
+		t.Fatalf("%s has the tests %q: are they found in the right way?", s.pkg, names)
+	}
+	return names
 }
 
 // execute runs the binary, keeps what it prints in a file, and returns how the tests ended.
