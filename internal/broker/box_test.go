@@ -115,7 +115,7 @@ func newBox(t testing.TB) *box {
 		t: t, net: vnet.New(nil), path: "/data", fs: vfs.NewMem(), clock: clock.NewManual(1_700_000_000_000),
 		set: Settings{
 			AutoCreateTopics: true, DeleteTopics: true, NumPartitions: 2, DefaultReplicationFactor: 1,
-			RequestMaxBytes: 100 << 20, FetchMaxBytes: 55 << 20, FetchSessions: 1000, KafkaSeries: 1000,
+			RequestMaxBytes: 100 << 20, FetchMaxBytes: 55 << 20, FetchSessions: 1000, DescribedPartitions: 2000, KafkaSeries: 1000,
 		},
 		group: GroupSettings{
 			MinSessionTimeout: 6 * time.Second, MaxSessionTimeout: 30 * time.Minute, InitialRebalanceDelay: time.Second,
@@ -152,7 +152,7 @@ func (b *box) start() {
 	b.must(dir.Recover(b.t.Context()))
 	replicas.Open(dir)
 	groups := NewGroups(GroupsOptions{
-		NodeID: 1, Replicas: replicas, Clock: b.clock, Logger: log, Registerer: reg, Settings: b.group,
+		NodeID: 1, Replicas: replicas, Clock: b.clock, Logger: log, Registerer: reg, MemberBytes: listener.DefaultMemory, Settings: b.group,
 	})
 	account := memory.New(listener.DefaultMemory)
 	b.broker, err = New(Options{

@@ -100,6 +100,7 @@ type Settings struct {
 	DefaultReplicationFactor int16         // default.replication.factor
 	RequestMaxBytes          int           // socket.request.max.bytes
 	FetchMaxBytes            int           // fetch.max.bytes
+	DescribedPartitions      int           // max.request.partition.size.limit
 	FetchSessions            int           // max.incremental.fetch.session.cache.slots
 	KafkaSeries              int           // metrics.kafka.series.max; 0: none are served
 	AloneTimeout             time.Duration // longest time an alone request may take where it names none; 0 is 30 s

@@ -8,9 +8,6 @@ import (
 	"github.com/chronik-stream/chronik/internal/metadata"
 )
 
-// maxResponsePartitions bounds the partitions of one answer, whatever the request allows.
-const maxResponsePartitions = 2000
-
 // DescribeTopicPartitions (key 75), version 0, at any broker: topics with their partitions, in order
 // of the names and a page at a time. Topics []: all. NextCursor says where the next page begins; the client
 // sends it back as the Cursor.
@@ -25,7 +22,7 @@ func (b *Broker) describeTopicPartitions(_ *call, req *kmsg.DescribeTopicPartiti
 	}
 	resp := kmsg.NewPtrDescribeTopicPartitionsResponse()
 	v := metadataView{img: img, version: 13, authorized: true}
-	left := min(max(int(req.ResponsePartitionLimit), 1), maxResponsePartitions)
+	left := min(max(int(req.ResponsePartitionLimit), 1), b.s.DescribedPartitions)
 	for i, name := range names {
 		if left == 0 {
 			resp.NextCursor = cursorAt(name, 0)

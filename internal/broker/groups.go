@@ -27,6 +27,9 @@ type GroupsOptions struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 
+	// MemberBytes is how much memory the members of all groups may hold.
+	MemberBytes int64
+
 	Settings GroupSettings
 }
 
@@ -52,7 +55,6 @@ const maxGroupRecord = 8 << 20
 const (
 	maxGroupMembers   = 10_000 // of one group, whatever group.max.size says
 	maxPendingMembers = 10_000 // of all groups
-	maxMemberBytes    = 256 << 20
 )
 
 // Groups is the group coordinator of this broker: it owns the shards of the
@@ -75,7 +77,7 @@ func NewGroups(o GroupsOptions) *Groups {
 	machine := group.Options{
 		MinSessionTimeout: o.Settings.MinSessionTimeout, MaxSessionTimeout: o.Settings.MaxSessionTimeout,
 		InitialRebalanceDelay: o.Settings.InitialRebalanceDelay, MaxSize: min(int(o.Settings.MaxSize), maxGroupMembers),
-		MaxMetadata: int(o.Settings.MaxOffsetMetadata), Account: group.NewAccount(maxPendingMembers, maxMemberBytes, o.Registerer),
+		MaxMetadata: int(o.Settings.MaxOffsetMetadata), Account: group.NewAccount(maxPendingMembers, o.MemberBytes, o.Registerer),
 		// OnImage is called before anybody else gets the image, and an image that makes this broker a leader is newer than those of the
 		// leaders before. So commits were checked against this image or an older one: a topic that is not in it was deleted.
 		Deleted:   func(id [16]byte) bool { return g.img.Load().TopicByID(id) == nil },

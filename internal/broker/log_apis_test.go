@@ -315,13 +315,13 @@ func TestDescribeTopicPartitions(t *testing.T) {
 		// However much a client asks for, one answer has its bound.
 		b.ctl.unfence(2)
 		large := &clusterv1.CreateTopics_Topic{Name: "large", NumPartitions: -1, ReplicationFactor: -1}
-		for i := range int32(maxResponsePartitions + 1) { // all on the broker that nobody runs
+		for i := range int32(b.set.DescribedPartitions + 1) { // all on the broker that nobody runs
 			large.Assignments = append(large.Assignments, &clusterv1.ReplicaAssignment{Partition: i, BrokerIds: []int32{2}})
 		}
 		b.ctl.mustDo(&clusterv1.Command{Kind: &clusterv1.Command_CreateTopics{CreateTopics: &clusterv1.CreateTopics{Topics: []*clusterv1.CreateTopics_Topic{large}}}})
 		resp := describeTopics(c, 1<<30, "", 0, "large")
-		wantEqual(t, "large", []any{len(resp.Topics[0].Partitions), resp.NextCursor.Partition}, []any{maxResponsePartitions, maxResponsePartitions})
-	})
+		wantEqual(t, "large", []any{len(resp.Topics[0].Partitions), resp.NextCursor.Partition}, []any{300, 300})
+	}, func(b *box) { b.set.DescribedPartitions = 300 })
 }
 
 // TestLogApisByKadm: the admin client of franz-go does what its users do with them.

@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/chronik-stream/chronik/internal/config"
+	"github.com/chronik-stream/chronik/internal/memory"
+	"github.com/chronik-stream/chronik/internal/vfs"
 )
 
 // globals holds the flags that every command takes, before or after its name.
@@ -66,7 +68,10 @@ func argument(p *config.Property) string {
 
 // sources gathers what the flags, the environment and --config give.
 func (g *globals) sources(cmd *cobra.Command, mode config.Mode) (config.Sources, error) {
-	src := config.Sources{Mode: mode, Environ: g.program.Environ, File: g.file}
+	src := config.Sources{
+		Mode: mode, Environ: g.program.Environ, File: g.file,
+		MemoryGranted: memory.Granted(func(name string) ([]byte, error) { return vfs.ReadFile(vfs.OS{}, name) }),
+	}
 	if src.File == "" {
 		src.File = g.program.getenv("CHRONIK_CONFIG")
 	}

@@ -5,8 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -64,7 +69,8 @@ func (g *globals) serve(cmd *cobra.Command, mode config.Mode) error {
 		g.program.log.Store(logger)
 		defer g.program.log.Store(nil)
 	}
-	logger.Info("starting", "version", g.program.Version, "mode", mode.String(), "node", cfg.NodeID, "data_dir", cfg.DataDir)
+	logger.Info("starting", "version", g.program.Version, "mode", mode.String(), "node", cfg.NodeID, "data_dir", cfg.DataDir,
+		"memory_limit", limitMemory(cfg.MemoryLimit, g.program.Environ))
 	ctx := cmd.Context()
 	stopping := sync.OnceFunc(func() { g.program.notify(logger, "STOPPING=1") })
 	unwatch := context.AfterFunc(ctx, stopping)
@@ -82,6 +88,17 @@ func (g *globals) serve(cmd *cobra.Command, mode config.Mode) error {
 	}
 	logger.Info("stopped", "node", cfg.NodeID)
 	return nil
+}
+
+// limitMemory tells the collector how much the process may use, unless the environment did, and returns what holds then.
+func limitMemory(bytes int64, environ []string) string {
+	if !slices.ContainsFunc(environ, func(s string) bool { return strings.HasPrefix(s, "GOMEMLIMIT=") }) && bytes > 0 {
+		debug.SetMemoryLimit(bytes)
+	}
+	if n := debug.SetMemoryLimit(-1); n < math.MaxInt64 {
+		return strconv.FormatInt(n, 10)
+	}
+	return "none"
 }
 
 // newLogger makes the log of the process: text for people or JSON for collectors, one line an event.

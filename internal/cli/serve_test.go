@@ -3,7 +3,9 @@ package cli
 import (
 	"bytes"
 	"context"
+	"math"
 	"os"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,4 +48,25 @@ func TestSignals(t *testing.T) {
 			t.Error("no signal at all was taken for impatience")
 		}
 	})
+}
+
+// TestLimitMemory: the property reaches the collector, and gives way to the environment.
+func TestLimitMemory(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(before)
+	debug.SetMemoryLimit(math.MaxInt64)
+	for _, x := range []struct {
+		bytes   int64
+		environ []string
+		want    string
+	}{
+		{0, nil, "none"},
+		{8 << 30, []string{"GOMEMLIMIT=1GiB"}, "none"}, // the runtime read it at the start of the process, which this test's was not given
+		{8 << 30, []string{"PATH=/bin"}, "8589934592"},
+		{0, nil, "8589934592"},
+	} {
+		if got := limitMemory(x.bytes, x.environ); got != x.want {
+			t.Errorf("%d with %v: %s, want %s", x.bytes, x.environ, got, x.want)
+		}
+	}
 }

@@ -15,6 +15,7 @@ const adminOffset = 552
 func (c *Config) complete() Errors {
 	c.completeAddresses()
 	c.completeLog()
+	c.completeMemory()
 	var errs Errors
 	for _, check := range []func() *Error{c.checkMode, c.checkPeers, c.checkPorts, c.checkTimeouts, c.checkLog} {
 		if e := check(); e != nil {
@@ -60,6 +61,15 @@ func (c *Config) completeAddresses() {
 	if c.RaftAddr == "" && c.mode == RaftCluster {
 		c.RaftAddr = "0.0.0.0:5001"
 		c.fill("raft.addr", "")
+	}
+}
+
+// completeMemory leaves a tenth of what is granted to what the collector does not know of: the system's buffers for sockets
+// and files, stacks, the binary.
+func (c *Config) completeMemory() {
+	if c.MemoryLimit < 0 && c.memoryGranted > 0 {
+		c.MemoryLimit = c.memoryGranted / 10 * 9
+		c.fill("memory.limit", "")
 	}
 }
 

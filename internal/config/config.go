@@ -88,8 +88,10 @@ type Config struct {
 	index  map[string]int
 	topic  Topic // the defaults of topics on this broker
 
-	found   map[string]raw // what was given at the start
-	dynamic Dynamic        // and over it
+	found map[string]raw // what was given at the start
+
+	memoryGranted int64   // as Sources has it
+	dynamic       Dynamic // and over it
 }
 
 // Mode returns how the server was started.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -330,7 +331,7 @@ func TestErrorsAreOneClearLine(t *testing.T) {
 		{"unknown flag", Sources{Flags: set("num.partition=3")}, "-o num.partition: there is no such property; did you mean num.partitions?"},
 		{"unknown variable", Sources{Environ: []string{"CHRONIK_ADVERTISE=x"}}, "CHRONIK_ADVERTISE: there is no such property"},
 		{"near variable", Sources{Environ: []string{"CHRONIK_KAFKAPORT=1"}}, "CHRONIK_KAFKAPORT: there is no such property; did you mean CHRONIK_KAFKA_PORT?"},
-		{"Kafka's name", Sources{Flags: set("advertised.listeners=PLAINTEXT://x:1")}, "-o advertised.listeners: there is no such property; use advertised.addr"},
+		{"Kafka's name", Sources{Flags: set("advertised.listeners=PLAINTEXT://x:1")}, "-o advertised.listeners: there is no such property; use advertised.addr (--advertised-addr)"},
 		{"topic's name", Sources{Flags: set("retention.ms=1")}, "-o retention.ms: there is no such property; it belongs to a topic; the broker's default for it is log.retention.ms"},
 		{"flag", Sources{Flags: []Setting{{Name: "kafka.port", Value: "x", Flag: "--kafka-port"}}}, "--kafka-port x: is not a whole number"},
 		{"port", Sources{Flags: set("kafka.port=70000")}, "-o kafka.port=70000: must lie between 0 and 65535"},
@@ -567,4 +568,31 @@ func FuzzParsePeers(f *testing.F) {
 			t.Errorf("%q is read as %v and then as %v, %v", text, peers, back, err)
 		}
 	})
+}
+
+// TestMemoryLimit: it follows from what the process is granted unless a person says otherwise, and is shown.
+func TestMemoryLimit(t *testing.T) {
+	for _, x := range []struct {
+		granted int64
+		set     []Setting
+		want    string
+	}{
+		{0, nil, "-1 from default"},
+		{1000, nil, "900 from default"},
+		{1000, set("memory.limit=-1"), "900 from -o"},
+		{1000, set("memory.limit=0"), "0 from -o"},
+		{1000, set("memory.limit=5000"), "5000 from -o"},
+	} {
+		c := load(t, Sources{MemoryGranted: x.granted, Flags: x.set})
+		changed, err := c.With(Dynamic{Broker: map[string]string{"max.connections": "7"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []*Config{c, changed} {
+			v, _ := c.Lookup("memory.limit")
+			if got := v.Text + " from " + v.Origin.String(); got != x.want || v.Text != fmt.Sprint(c.MemoryLimit) {
+				t.Errorf("granted %d: %s (%d), want %s", x.granted, got, c.MemoryLimit, x.want)
+			}
+		}
+	}
 }

@@ -15,7 +15,7 @@ type Dynamic struct {
 // value that is not known here (written by a newer version, say) is left out. The error, of type Errors,
 // says what does not fit the rest; c stays as it is.
 func (c *Config) With(d Dynamic) (*Config, error) {
-	l := &loader{found: maps.Clone(c.found)}
+	l := &loader{found: maps.Clone(c.found), memoryGranted: c.memoryGranted}
 	lay := func(values map[string]string, o Origin) {
 		for name, text := range values {
 			p := Lookup(name)

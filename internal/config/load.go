@@ -34,6 +34,8 @@ type Sources struct {
 	Flags   []Setting
 	Environ []string // as os.Environ returns it
 	File    string   // path of the YAML file, "" for none
+
+	MemoryGranted int64 // what the machine lets the process have, from which memory.limit follows; 0 if all
 }
 
 // Load makes a configuration. What is wrong with it comes back as Errors, all of it at once.
@@ -44,12 +46,13 @@ func Load(src Sources) (*Config, error) {
 	}
 	l.environ(src.Environ)
 	l.flags(src.Flags)
+	l.memoryGranted = src.MemoryGranted
 	return l.assemble(src.Mode)
 }
 
 // assemble makes a configuration of what was found.
 func (l *loader) assemble(mode Mode) (*Config, error) {
-	c := &Config{mode: mode, index: map[string]int{}, found: l.found}
+	c := &Config{mode: mode, index: map[string]int{}, found: l.found, memoryGranted: l.memoryGranted}
 	for i, p := range table().broker {
 		c.index[p.Name] = i
 		c.values = append(c.values, l.value(c, p))
@@ -81,8 +84,9 @@ type raw struct {
 }
 
 type loader struct {
-	found map[string]raw
-	errs  Errors
+	found         map[string]raw
+	errs          Errors
+	memoryGranted int64
 }
 
 func (l *loader) fail(e *Error, place string) {

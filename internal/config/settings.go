@@ -42,6 +42,7 @@ type Settings struct {
 	DeleteTopic              bool  // delete.topic.enable
 
 	SocketRequestMaxBytes int32         // socket.request.max.bytes
+	MemoryLimit           int64         // memory.limit; 0 or less for none
 	QueuedMaxRequestBytes int64         // queued.max.request.bytes; -1 when not set
 	ConnectionsMaxIdle    time.Duration // connections.max.idle.ms
 	MaxConnections        int32         // max.connections
@@ -51,6 +52,7 @@ type Settings struct {
 	MaxConnectionCreationRate    int32  // max.connection.creation.rate
 
 	FetchMaxBytes            int32         // fetch.max.bytes
+	MaxRequestPartitions     int32         // max.request.partition.size.limit
 	FetchSessionCacheSlots   int32         // max.incremental.fetch.session.cache.slots
 	MinInsyncReplicas        int32         // min.insync.replicas; 0 when not set, see Topic.MinISR
 	WriteCaching             bool          // write.caching

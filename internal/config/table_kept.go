@@ -307,7 +307,6 @@ func keptMetricsProperties() []Property {
 
 func keptSocketProperties() []Property {
 	return []Property{
-		{Name: "max.request.partition.size.limit", Type: Int, Default: "2000", Limit: atLeast(1), Doc: "How many partitions one answer describes."},
 		{Name: "queued.max.requests", Type: Int, Default: "500", Limit: atLeast(1), Doc: "How many requests may wait."},
 		{Name: "socket.listen.backlog.size", Type: Int, Default: "50", Limit: atLeast(1), Doc: "How many connections wait to be accepted."},
 		{Name: "socket.receive.buffer.bytes", Type: Int, Default: "102400", Doc: "The receive buffer of a connection."},

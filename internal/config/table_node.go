@@ -173,9 +173,17 @@ func requestProperties() []Property {
 			field: func(s *Settings) any { return &s.SocketRequestMaxBytes },
 		},
 		{
+			Name: "memory.limit", Type: Long, Default: "-1", Limit: atLeast(-1), Own: true,
+			Doc: "How much memory in bytes the process is to use at most: near it, garbage is collected more often. -1 is nine tenths of what the control group " +
+				"of the process grants (a container's limit, MemoryMax= of a systemd unit; config show tells how much that is), and no limit where it grants all; 0: no limit. " +
+				"GOMEMLIMIT in the environment goes before it. What clients may make the broker hold is bounded by a quarter of it.",
+			field: func(s *Settings) any { return &s.MemoryLimit },
+		},
+		{
 			Name: "queued.max.request.bytes", Type: Long, Default: "-1", Limit: atLeast(-1),
 			Doc: "The most memory in bytes that requests and responses of clients may hold together: what has been read, what is being decoded, and what clients do not take. " +
-				"Requests wait for it, and who holds some without getting on is disconnected while others wait. -1 is 64 MiB; at least 8 MiB.",
+				"Requests wait for it, and who holds some without getting on is disconnected while others wait. " +
+				"-1 is 64 MiB; at most a quarter of memory.limit, at least 8 MiB. Members of consumer groups may hold half as much beside it.",
 			field: func(s *Settings) any { return &s.QueuedMaxRequestBytes },
 		},
 		{
@@ -208,6 +216,11 @@ func requestProperties() []Property {
 			Name: "fetch.max.bytes", Type: Int, Default: "57671680", Limit: atLeast(1024),
 			Doc:   "The most bytes a fetch response holds, whatever the client asks for; a first batch larger than that is returned whole.",
 			field: func(s *Settings) any { return &s.FetchMaxBytes },
+		},
+		{
+			Name: "max.request.partition.size.limit", Type: Int, Default: "2000", Limit: atLeast(1),
+			Doc:   "How many partitions one answer to DescribeTopicPartitions holds at most, whatever the client asks for: the rest is on its next pages.",
+			field: func(s *Settings) any { return &s.MaxRequestPartitions },
 		},
 		{
 			Name: "max.incremental.fetch.session.cache.slots", Type: Int, Default: "1000", Limit: atLeast(0),

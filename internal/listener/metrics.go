@@ -42,7 +42,7 @@ func newMetrics(r prometheus.Registerer, a *memory.Account) *metrics {
 	}
 	r.MustRegister(
 		gauge("chronik_client_memory_bytes", "Memory that requests and responses of clients hold now.", a.Used),
-		gauge("chronik_client_memory_limit_bytes", "The most that they may hold: queued.max.request.bytes.", a.Limit),
+		gauge("chronik_client_memory_limit_bytes", "The most that they may hold, by queued.max.request.bytes and memory.limit.", a.Limit),
 		gauge("chronik_client_memory_waiting", "Requests that wait for memory.", func() int64 { return int64(a.Waiting()) }),
 	)
 	r.MustRegister(m.open, m.accepted, m.refused, m.blocked, m.garbage)

@@ -144,7 +144,7 @@ func (n *Node) build(ctx context.Context) (err error) {
 	if n.storage, err = storage.OpenDirectory(n.storageOptions()); err != nil {
 		return err
 	}
-	n.memory = clientMemory(n.cfg.QueuedMaxRequestBytes)
+	n.memory = clientMemory(n.cfg.QueuedMaxRequestBytes, n.cfg.MemoryLimit)
 	n.groups = broker.NewGroups(n.groupOptions())
 	if n.broker, err = broker.New(n.brokerOptions()); err != nil {
 		return err

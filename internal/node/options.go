@@ -137,11 +137,12 @@ func (n *Node) assignDirectories(ctx context.Context, created []replica.Created)
 func (n *Node) groupOptions() broker.GroupsOptions {
 	c := n.cfg
 	return broker.GroupsOptions{
-		NodeID:     c.NodeID,
-		Replicas:   n.replicas,
-		Clock:      n.env.Clock,
-		Logger:     n.loggers.Logger("group"),
-		Registerer: n.env.Registry,
+		NodeID:      c.NodeID,
+		Replicas:    n.replicas,
+		Clock:       n.env.Clock,
+		Logger:      n.loggers.Logger("group"),
+		Registerer:  n.env.Registry,
+		MemberBytes: n.memory.Limit() / 2,
 		Settings: broker.GroupSettings{
 			MinSessionTimeout:      c.GroupMinSessionTimeout,
 			MaxSessionTimeout:      c.GroupMaxSessionTimeout,
@@ -178,6 +179,7 @@ func (n *Node) brokerOptions() broker.Options {
 			DefaultReplicationFactor: c.DefaultReplicationFactor,
 			RequestMaxBytes:          int(c.SocketRequestMaxBytes),
 			FetchMaxBytes:            int(c.FetchMaxBytes),
+			DescribedPartitions:      int(c.MaxRequestPartitions),
 			FetchSessions:            int(c.FetchSessionCacheSlots),
 			KafkaSeries:              int(c.MetricsKafkaSeries),
 		},
@@ -227,9 +229,12 @@ func connectionLimits(ctx context.Context, c *config.Config) (listener.Limits, e
 }
 
 // clientMemory makes the account of what clients can make the node hold.
-func clientMemory(bytes int64) *memory.Account {
+func clientMemory(bytes, limit int64) *memory.Account {
 	if bytes < 0 {
 		bytes = listener.DefaultMemory
+	}
+	if limit > 0 {
+		bytes = min(bytes, limit/4)
 	}
 	return memory.New(max(bytes, leastMemory))
 }
