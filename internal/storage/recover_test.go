@@ -375,3 +375,105 @@ func FuzzRecovery(f *testing.F) {
 		}
 	})
 }
+
+// FuzzRecoveryKeepsThePrefix puts arbitrary bytes behind whole batches, in the last segment of a log and in its side files, after a loss of
+// power: the log opens, all that was whole is there, and what was not is not.
+func FuzzRecoveryKeepsThePrefix(f *testing.F) {
+	batch := makeBatch(batchSpec{records: 2, valueSize: 20, pid: 1, epoch: 1, seq: 4})
+	next := makeBatch(batchSpec{records: 3, valueSize: 9, timestamp: 50})
+	next.SetBaseOffset(6)
+	f.Add([]byte(next), []byte{}, []byte{}, []byte{})
+	f.Add([]byte(next)[:len(next)-3], []byte{0, 0, 0, 1, 0, 0, 0, 0}, []byte{1}, []byte("0\n1\n0 0\n"))
+	f.Add(append(bytes.Repeat([]byte{0}, 100), next...), []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, []byte{}, []byte("0\n1\n-1 -1\n"))
+	f.Fuzz(func(t *testing.T, tail, index, times, epochs []byte) {
+		fsys := vfs.NewMem()
+		if err := fsys.MkdirAll("data/orders-0"); err != nil {
+			t.Fatal(err)
+		}
+		var data []byte
+		for i := range 3 {
+			b := bytes.Clone(batch)
+			record.Batch(b).SetBaseOffset(int64(2 * i))
+			record.Batch(b).SetLeaderEpoch(0)
+			data = append(data, b...)
+		}
+		whole := append(bytes.Clone(data), tail...)
+		for name, p := range map[string][]byte{
+			at(0, logSuffix): whole, at(0, indexSuffix): index, at(0, timeIndexSuffix): times, "data/orders-0/leader-epoch-checkpoint": epochs,
+			"data/orders-0/partition.metadata": encodePartitionMetadata([16]byte{1}),
+		} {
+			if err := replaceFile(fsys, name, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l := memDirectory(t, fsys).Log("orders", 0)
+		if l == nil {
+			t.Fatal("the log is gone")
+		}
+		all, err := readAll(l, 0)
+		if err != nil && l.Err() == nil {
+			t.Fatal(err)
+		}
+		var have []byte
+		for _, b := range all {
+			have = append(have, b...)
+		}
+		if !bytes.HasPrefix(have, data) {
+			t.Fatalf("%d bytes are left of %d whole ones: %v", len(have), len(data), l.Err())
+		}
+		if !bytes.HasPrefix(whole, have) {
+			t.Fatalf("%d bytes are not those that were there", len(have))
+		}
+		if got := fileContent(t, fsys, at(0, logSuffix)); l.Err() == nil && !bytes.Equal(got, have) {
+			t.Fatalf("the file has %d bytes, the log %d", len(got), len(have))
+		}
+		if l.Err() == nil {
+			if err := indexesEqualScan(l); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// FuzzOffline gives arbitrary files to the readers that dump-log uses: they end, with an error that says where or after the last byte, and
+// what they give lies in the file.
+func FuzzOffline(f *testing.F) {
+	two := append([]byte(makeBatch(batchSpec{records: 2, valueSize: 20})), makeBatch(batchSpec{records: 1, valueSize: 5, pid: 3})...)
+	f.Add(two)
+	f.Add(two[:len(two)-1])
+	f.Add(append([]byte{1, 2, 3}, two...))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		fsys := vfs.NewMem()
+		if err := fsys.MkdirAll("d"); err != nil {
+			t.Fatal(err)
+		}
+		for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix, snapshotSuffix} {
+			if err := replaceFile(fsys, "d/"+offsetName(5, suffix), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		next := int64(0)
+		err := ReadSegment(fsys, "d/"+offsetName(5, logSuffix), func(b StoredBatch) error {
+			if b.Position != next || b.Size != int64(len(b.Batch)) || b.Position+b.Size > int64(len(p)) {
+				t.Fatalf("a batch of %d bytes at %d, where one at %d is due", b.Size, b.Position, next)
+			}
+			next += b.Size
+			return nil
+		})
+		var where *CorruptionError
+		if err == nil && next != int64(len(p)) || err != nil && (!errors.As(err, &where) || where.Position != next) {
+			t.Fatalf("%d of %d bytes: %v", next, len(p), err)
+		}
+		offsets, err := ReadOffsetIndex(fsys, "d/"+offsetName(5, indexSuffix))
+		if len(offsets) != len(p)/offsetEntrySize || (err == nil) != (len(p)%offsetEntrySize == 0) {
+			t.Fatalf("%d entries of %d bytes: %v", len(offsets), len(p), err)
+		}
+		times, err := ReadTimeIndex(fsys, "d/"+offsetName(5, timeIndexSuffix))
+		if len(times) != len(p)/timeEntrySize || (err == nil) != (len(p)%timeEntrySize == 0) {
+			t.Fatalf("%d entries of %d bytes: %v", len(times), len(p), err)
+		}
+		if _, err := ReadProducerSnapshot(fsys, "d/"+offsetName(5, snapshotSuffix)); err != nil && !errors.Is(err, ErrCorrupt) {
+			t.Fatal(err)
+		}
+	})
+}
