@@ -16,6 +16,9 @@
 // whose log had records at the last stop. It is never created in silence: it would be an empty log
 // under the name of a full one.
 //
+// A log that cannot be made takes its partition offline until it can: Run tries again, with pauses that double up to half
+// a minute. A log that is there and has failed stays offline until a start has recovered it.
+//
 // # The high watermark
 //
 // It is the least of what the in-sync replicas hold: of the leader what is flushed, or with

@@ -59,6 +59,9 @@ type Manager struct {
 	done   chan struct{}           // closed when dirty and gone are empty; nil while they are
 
 	flush Round // of OnFlush, which is called by one goroutine at a time
+
+	// unopened holds the partitions whose logs could not be made, and why: Run, to which it belongs, tries again.
+	unopened map[*Partition]string
 }
 
 // topic is what is here of one topic.
@@ -77,7 +80,7 @@ func New(o Options) (*Manager, error) {
 		o:     o,
 		names: map[string]*topic{}, ids: map[metadata.ID]*topic{}, byLog: map[*storage.Log]*Partition{},
 		dirty: map[*Partition]struct{}{}, unsaid: map[*Partition]struct{}{},
-		wake: make(chan struct{}, 1), said: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), said: make(chan struct{}, 1), unopened: map[*Partition]string{},
 	}
 	m.m = newMetrics(o.Registerer, m)
 	m.img.Store(metadata.Empty())

@@ -210,14 +210,20 @@ func (m *Manager) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { m.reporter(ctx) })
+	var again retry
+	defer again.stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-m.wake:
+		case <-again.due:
+			again.due = nil
+			m.tryUnopened()
 		}
 		for m.pass(ctx) && ctx.Err() == nil {
 		}
+		again.arm(len(m.unopened) > 0)
 	}
 }
 
@@ -262,6 +268,7 @@ func comparePartitions(a, b *Partition) int {
 
 // delete removes the log of a partition that is no longer here.
 func (m *Manager) delete(p *Partition) {
+	delete(m.unopened, p)
 	p.mu.Lock()
 	log := p.log
 	p.mu.Unlock()
@@ -287,17 +294,17 @@ func (m *Manager) reconcile(p *Partition) {
 	p.mu.Lock()
 	w, log, failed := p.want, p.log, p.failed
 	p.mu.Unlock()
-	if w.deleted || failed != nil {
+	_, again := m.unopened[p]
+	if w.deleted || failed != nil && !again {
 		return
 	}
 	if log == nil {
 		var err error
-		if log, err = m.open(p, &w); err != nil {
-			r := new(Round)
-			p.fail(r, err)
-			r.Finish()
+		if log, again, err = m.open(p, &w); err != nil {
+			m.notOpened(p, again, err)
 			return
 		}
+		m.opened(p)
 	} else {
 		log.SetOptions(logOptions(w.topic))
 	}
@@ -339,15 +346,16 @@ func (p *Partition) settle(w *want, log *storage.Log) {
 	r.Finish()
 }
 
-// open finds or makes the log of a partition.
-func (m *Manager) open(p *Partition, w *want) (*storage.Log, error) {
+// open finds or makes the log of a partition. An error is worth another try if again is set: nothing of the log is there
+// yet, so that nothing is lost by making it later.
+func (m *Manager) open(p *Partition, w *want) (log *storage.Log, again bool, err error) {
 	id := storage.LogID{Topic: p.Topic, Partition: p.Index, TopicID: p.TopicID}
-	log := m.dir.Log(p.Topic, p.Index)
+	log = m.dir.Log(p.Topic, p.Index)
 	if log != nil && log.ID().TopicID != p.TopicID {
 		m.o.Logger.Warn("a log belongs to an earlier topic of the same name; it is set aside",
 			"topic", p.Topic, "partition", p.Index, "its_topic_id", metadata.FormatID(log.ID().TopicID))
 		if err := m.dir.Stray(log); err != nil {
-			return nil, fmt.Errorf("set the log of an earlier %s-%d aside: %w", p.Topic, p.Index, err)
+			return nil, true, fmt.Errorf("set the log of an earlier %s-%d aside: %w", p.Topic, p.Index, err)
 		}
 		log = nil
 	}
@@ -356,17 +364,15 @@ func (m *Manager) open(p *Partition, w *want) (*storage.Log, error) {
 		// What could not be reported yet has no directory in its record, but may have had records.
 		there := !unassigned || slices.Contains(m.dir.Missing(), id)
 		if there && !invariant.Mutant("replica-recreates-lost-log") {
-			return nil, m.lost(p, w)
+			return nil, false, m.lost(p, w)
 		}
-		var err error
 		if log, err = m.dir.Create(id, logOptions(w.topic)); err != nil {
-			m.o.Logger.Error("cannot create the log of a partition", "topic", p.Topic, "partition", p.Index, "error", err)
-			return nil, err
+			return nil, true, err
 		}
 		m.m.created.Inc()
 	} else {
 		if err := log.Err(); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		log.SetOptions(logOptions(w.topic))
 	}
@@ -383,7 +389,7 @@ func (m *Manager) open(p *Partition, w *want) (*storage.Log, error) {
 		m.mu.Unlock()
 		poke(m.said)
 	}
-	return log, nil
+	return log, false, nil
 }
 
 // lost says loudly that a log which should be here is not.
