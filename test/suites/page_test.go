@@ -107,7 +107,7 @@ with ours, and finds the same offsets at a timestamp.
 	b.WriteString("\nPatches of fixtures:\n\n| suite | file | from | to | why |\n|---|---|---|---|---|\n")
 	for _, s := range suites {
 		for _, p := range s.patch {
-			fmt.Fprintf(&b, "| %s | %s | `%s` | `%s` | %s |\n", s.name, p.file, p.old, p.new, p.why)
+			fmt.Fprintf(&b, "| %s | %s | `%s` | `%s` | %s |\n", s.name, p.file, strings.TrimSpace(p.old), strings.TrimSpace(p.new), p.why)
 		}
 	}
 	return b.String()

@@ -48,6 +48,8 @@ var (
 		patch: []patch{
 			{"reader_test.go", `ConfigName:  "segment.bytes"`, `ConfigName:  "segment.ms"`, "Kafka takes no segments of less than 1 MiB since 4.0, and neither do we"},
 			{"reader_test.go", `ConfigValue: "200"`, `ConfigValue: "1"`, "the same"},
+			{"reader_test.go", "\t\tpartitions = 2\n", "\t\tpartitions = 3\n", "the topic has three; with records for two, a reader that has one partition cannot read what it should, with Kafka 4.3.1 neither"},
+			{"reader_test.go", "conn, err := cg.coordinator()", "cg.config.Topics = []string{config.Topic}; _ = cg.config.Validate(); conn, err := cg.coordinator()", "without its defaults a ConsumerGroup has no dial function, and panics"},
 		},
 	}
 	saramaFunctional = suite{
