@@ -13,7 +13,7 @@ import (
 	clusterv1 "github.com/chronik-stream/chronik/proto/cluster/v1"
 )
 
-// autoCreateTimeout is how long Metadata waits for topics to be created. The request
+// autoCreateTimeout is how long Metadata waits for topics to be created (docs/adr/0006-metadata-waits-for-topics-it-creates.md). The request
 // may be about topics that exist too, and those should not wait for a controller that is not there.
 const autoCreateTimeout = 3 * time.Second
 

@@ -81,6 +81,19 @@ func TestBrokerPropertiesChangeAtRunTime(t *testing.T) {
 	}
 }
 
+// A limit of connections that is set for all brokers holds on each, until one has its own.
+func TestLimitsOfConnectionsForAllBrokers(t *testing.T) {
+	const perIP = "max.connections.per.ip"
+	if err := runUntilReady(t, settings(t), func(n *Node) {
+		alter(t, n, "", perIP, "0")
+		await(t, "the limit for all", func() bool { return refused(t, n) })
+		alter(t, n, "1", perIP, "100")
+		await(t, "its own limit", func() bool { return !refused(t, n) })
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What does not fit what a node was started with leaves it as it was.
 func TestWhatDoesNotFitIsLeftOut(t *testing.T) {
 	if err := runUntilReady(t, settings(t, "log.roll.jitter.ms", "100"), func(n *Node) {
