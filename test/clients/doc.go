@@ -3,7 +3,8 @@
 // module of its own, so that their dependencies stay out of the product's.
 //
 // Kafka's own tools are run against such a cluster as users type them, and a
-// real Kafka is given our logs to serve.
+// real Kafka is given our logs to serve. The programs of java/ check what Java's
+// admin, producer and consumer answer, call by call.
 //
 // The tests build chronik-server from this clone (or take TEST_BIN). They need
 // kcat, cgo with a C compiler for librdkafka, and a JDK with Maven for Kafka's

@@ -62,6 +62,12 @@ what was produced is read back and compared.
 	} {
 		fmt.Fprintf(&b, "| %s | %s |\n", c[0], c[1])
 	}
+	b.WriteString(`
+librdkafka and both Java clients also produce as idempotent producers while every node is killed in turn, after which each record is there
+once and in order, and read a topic that was compacted: the last value of every key, no deleted one. Java's ` + "`Admin`" + ` is asked by every method
+whose API is served, and what its producer and consumer do beside the plain way is checked call by call
+([AdminChecks.java](test/clients/java/AdminChecks.java), [ClientChecks.java](test/clients/java/ClientChecks.java)).
+`)
 	fmt.Fprintf(&b, `
 ## Kafka's tools and Kafka itself
 
