@@ -156,6 +156,7 @@ func (b *box) start() {
 	})
 	account := memory.New(listener.DefaultMemory)
 	b.broker, err = New(Options{
+		Dial:   b.connect,
 		NodeID: 1, Controller: b.ctl, Groups: groups, Replicas: replicas, Clock: b.clock, Logger: log, Registerer: reg, Memory: account,
 		Configs: live, Loggers: b.loggers, Settings: b.set,
 	})

@@ -18,7 +18,8 @@
 // to replica.Manager, groups to Groups. What it owns: fetch sessions (their cache has its own
 // mutex, short sections), the producer-id block (a mutex, never held across the
 // allocation), metrics. Per connection a session object belongs to the connection's reader. The
-// package starts no goroutine.
+// package starts no goroutine but those of a scrape, one for each other broker that is asked where its partitions end,
+// which end before the scrape does.
 package broker
 
 import (
@@ -27,6 +28,7 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"net"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -85,6 +87,9 @@ type Options struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Memory     *memory.Account // of what clients make this node hold; the listener's too
+
+	// Dial connects to the other brokers' Kafka ports, by their advertised addresses.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	Configs Configs
 	Loggers *logging.Loggers // nil: those of Logger

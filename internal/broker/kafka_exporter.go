@@ -19,16 +19,17 @@ const exporterWait = time.Second
 // alerts made for it work without it. They are computed when they are scraped.
 //
 // Each series is served by one broker, so that sums over the brokers of a cluster are right: offsets by the leader of
-// the partition, groups by their coordinator, what the metadata says by the active controller. A
-// coordinator knows the lag on partitions that its own broker leads. On the others it is left to the reader: it is
-// the partition's current_offset less the group's.
+// the partition, groups by their coordinator, what the metadata says by the active controller. Where the partitions end that
+// other brokers lead, which the lag of its groups is counted to, a coordinator asks them: for peerWait at most, and what is not
+// known by then is left out.
 //
 // Names of topics and groups are labels, and clients make both at will. So there are at most max series of
 // topics and as many of groups: they are taken in an order that stays, and a topic or group that does not fit any
 // more is left out with all its series and counted.
 type kafkaExporter struct {
-	b   *Broker
-	max int
+	b     *Broker
+	max   int
+	peers peers
 
 	brokers, brokerInfo, leftOut                           *prometheus.Desc
 	partitions, leader, preferred, replicas, inSync, under *prometheus.Desc
@@ -45,7 +46,7 @@ func newKafkaExporter(b *Broker, most int) *kafkaExporter {
 	}
 	const ofGroup = "kafka_consumergroup_"
 	return &kafkaExporter{
-		b: b, max: most,
+		b: b, max: most, peers: peers{self: b.o.NodeID, dial: b.o.Dial},
 		brokers:    desc("kafka_brokers", "Brokers that are registered and not fenced."),
 		brokerInfo: desc("kafka_broker_info", "A broker that is registered and not fenced.", "id", "address"),
 		leftOut: desc("chronik_kafka_exporter_left_out",
@@ -62,9 +63,9 @@ func newKafkaExporter(b *Broker, most int) *kafkaExporter {
 		committed:  desc(ofGroup+"current_offset", "Offset that a group has committed.", "consumergroup", "topic", "partition"),
 		committedSum: desc(ofGroup+"current_offset_sum", "Sum of the offsets that a group has committed for a topic.",
 			"consumergroup", "topic"),
-		lag: desc(ofGroup+"lag", "Records of a partition, led by this broker, behind the offset that a group has committed.",
+		lag: desc(ofGroup+"lag", "Records of a partition behind the offset that a group has committed.",
 			"consumergroup", "topic", "partition"),
-		lagSum: desc(ofGroup+"lag_sum", "Sum of a group's lag on a topic, if this broker leads all partitions that the group has committed for.",
+		lagSum: desc(ofGroup+"lag_sum", "Sum of a group's lag on a topic, if it is known for all partitions that the group has committed for.",
 			"consumergroup", "topic"),
 	}
 }
@@ -166,6 +167,9 @@ func (e *kafkaExporter) topics(img *metadata.Image, out *series) {
 
 // offsets returns where a partition that this broker leads begins and ends for consumers.
 func (e *kafkaExporter) offsets(t *metadata.Topic, index int32) (start, end int64, ok bool) {
+	if t == nil {
+		return 0, 0, false
+	}
 	p, err := e.b.o.Replicas.ByID(t.ID, index)
 	if err != nil {
 		return 0, 0, false
@@ -179,39 +183,58 @@ func (e *kafkaExporter) offsets(t *metadata.Topic, index int32) (start, end int6
 
 // groups serves the groups of the shards that answer in time, in the order of the shards and of the groups' names.
 func (e *kafkaExporter) groups(img *metadata.Image, out *series) {
-	g := e.b.o.Groups
-	if g == nil {
+	if e.b.o.Groups == nil {
 		return
 	}
+	list, leftOut := e.usage(out.left)
+	out.leftOut += leftOut
+	wanted := map[topicPartition]struct{}{}
+	for i := range list {
+		for _, c := range list[i].Offsets {
+			if _, _, ok := e.offsets(img.TopicByName(c.Topic), c.Partition); !ok {
+				wanted[topicPartition{c.Topic, c.Partition}] = struct{}{}
+			}
+		}
+	}
+	theirs := e.peers.ends(e.b.ctx, img, wanted)
+	for i := range list {
+		if u := &list[i]; utf8.ValidString(u.Group) {
+			out.take(e.group(img, u, theirs))
+		} else {
+			out.leftOut++ // it cannot be a label
+		}
+	}
+}
+
+// usage asks the shards, one after the other: together they copy no more groups and offsets than limit. They
+// answer at once, for a metric need not wait until a commit that is on its way is in the log.
+func (e *kafkaExporter) usage(limit int) (list []group.Usage, leftOut int) {
+	g := e.b.o.Groups
 	timeout := time.NewTimer(exporterWait)
 	defer timeout.Stop()
 	for _, p := range g.runtime.Partitions() {
 		answer := make(chan usage, 1) // so that the shard does not wait for a scrape that has ended
-		limit := out.left
-		// One shard after the other: together they copy no more offsets than a scrape may serve. They
-		// answer at once, for a metric need not wait until a commit that is on its way is in the log.
+		left := limit
 		g.runtime.Submit(p, shards.Event[*group.Machine]{
 			Run: func(m *group.Machine, _ shards.Now) shards.Result {
-				used, leftOut := m.Usage(limit)
-				answer <- usage{used, leftOut}
+				used, out := m.Usage(left)
+				answer <- usage{used, out}
 				return shards.Result{}
 			},
 			Fail: func(error) { answer <- usage{} }, // it loads, or has gone elsewhere
 		})
 		select {
 		case a := <-answer:
-			out.leftOut += a.leftOut
+			leftOut += a.leftOut
 			for i := range a.groups {
-				if u := &a.groups[i]; utf8.ValidString(u.Group) {
-					out.take(e.group(img, u))
-				} else {
-					out.leftOut++ // it cannot be a label
-				}
+				limit -= 1 + len(a.groups[i].Offsets)
 			}
+			list = append(list, a.groups...)
 		case <-timeout.C:
-			return
+			return list, leftOut
 		}
 	}
+	return list, leftOut
 }
 
 // usage is the answer of one shard.
@@ -220,22 +243,24 @@ type usage struct {
 	leftOut int
 }
 
-// group makes the series of one group.
-func (e *kafkaExporter) group(img *metadata.Image, u *group.Usage) []prometheus.Metric {
+// group makes the series of one group; theirs are the ends of partitions that other brokers lead.
+func (e *kafkaExporter) group(img *metadata.Image, u *group.Usage, theirs map[topicPartition]int64) []prometheus.Metric {
 	list := []prometheus.Metric{sample(e.members, int64(u.Members), u.Group)}
 	for rest := u.Offsets; len(rest) > 0; {
 		n := 1
 		for n < len(rest) && rest[n].Topic == rest[0].Topic {
 			n++
 		}
-		list = e.topicOf(img, u.Group, rest[:n], list)
+		list = e.topicOf(img, u.Group, rest[:n], theirs, list)
 		rest = rest[n:]
 	}
 	return list
 }
 
 // topicOf adds the series of one topic of a group.
-func (e *kafkaExporter) topicOf(img *metadata.Image, groupID string, offsets []group.Committed, list []prometheus.Metric) []prometheus.Metric {
+func (e *kafkaExporter) topicOf(
+	img *metadata.Image, groupID string, offsets []group.Committed, theirs map[topicPartition]int64, list []prometheus.Metric,
+) []prometheus.Metric {
 	name := offsets[0].Topic
 	t := img.TopicByName(name)
 	sum, lagSum, lags, n := int64(0), int64(0), 0, 0
@@ -248,7 +273,11 @@ func (e *kafkaExporter) topicOf(img *metadata.Image, groupID string, offsets []g
 		sum += c.Offset
 		partition := strconv.Itoa(int(c.Partition))
 		list = append(list, sample(e.committed, c.Offset, groupID, name, partition))
-		if _, end, ok := e.offsets(t, c.Partition); ok {
+		_, end, ok := e.offsets(t, c.Partition)
+		if !ok {
+			end, ok = theirs[topicPartition{name, c.Partition}]
+		}
+		if ok {
 			behind := max(end-c.Offset, 0)
 			lags++
 			lagSum += behind

@@ -170,6 +170,7 @@ func (n *Node) brokerOptions() broker.Options {
 		Logger:     n.loggers.Logger("broker"),
 		Registerer: n.env.Registry,
 		Memory:     n.memory,
+		Dial:       n.env.Network.DialContext,
 		Configs:    n.live,
 		Loggers:    n.loggers,
 		Settings: broker.Settings{

@@ -88,6 +88,7 @@ type running struct {
 	done   chan struct{}
 	err    error // valid after done
 	node   atomic.Pointer[node.Node]
+	series *prometheus.Registry
 }
 
 // New lays out a cluster; nothing runs before Start. It must be called inside a
@@ -240,6 +241,9 @@ func (n *Node) Node() *node.Node {
 	return n.run.node.Load()
 }
 
+// Series gathers what the running node's /metrics serves.
+func (n *Node) Series() prometheus.Gatherer { return n.run.series }
+
 // Ended returns a channel that is closed when the running node has ended, and nil if none runs.
 func (n *Node) Ended() <-chan struct{} {
 	if n.run == nil {
@@ -288,7 +292,7 @@ func (n *Node) Start() {
 	host := n.c.Net.Host(n.Name)
 	host.Up()
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{net: &lifeline{host: host}, disk: n.disk, faults: vfs.NewFaults(n.disk), cancel: cancel, done: make(chan struct{})}
+	r := &running{net: &lifeline{host: host}, disk: n.disk, faults: vfs.NewFaults(n.disk), cancel: cancel, done: make(chan struct{}), series: prometheus.NewRegistry()}
 	r.faults.Inject(vfs.Rule{Ops: vfs.OpSync | vfs.OpSyncDir, Delay: n.c.o.Flush})
 	n.run = r
 	logger := n.c.o.Logger
@@ -304,7 +308,7 @@ func (n *Node) Start() {
 			Interfaces: func() ([]net.Addr, error) { return nil, nil },
 		},
 		Stores:   n.raft.Open,
-		Registry: prometheus.NewRegistry(),
+		Registry: r.series,
 		Logger:   logger.With("at", n.Name),
 		Ready:    func(ready *node.Node) { r.node.Store(ready) },
 	}
