@@ -71,9 +71,6 @@ func (s *Slot) free() {
 	if cap(s.Buf) > maxKeptBuf {
 		s.Buf = nil
 	}
-	if cap(s.timings) > maxKeptTimings {
-		s.timings = nil
-	}
 	clear(s.cuts)
 	*s = Slot{Buf: s.Buf[:0], cuts: s.cuts[:0], timings: s.timings[:0]}
 	slots.Put(s)
@@ -336,7 +333,9 @@ func (s *sending) merge() {
 	for s.at == 0 && len(h.cuts) == 0 && h.next != nil && len(h.next.cuts) == 0 && len(h.Buf)+len(h.next.Buf) <= maxKeptBuf {
 		next := h.next
 		h.Buf = append(h.Buf, next.Buf...)
-		h.timings = append(h.timings, next.timings...)
+		for i := range next.timings {
+			h.Time(next.timings[i])
+		}
 		next.timings = next.timings[:0]
 		h.next = next.next
 		next.free()

@@ -15,11 +15,37 @@ type Timing struct {
 	Remote time.Duration // in which they waited for something else
 }
 
-// maxKeptTimings is how many timings a free slot keeps room for.
-const maxKeptTimings = 64
+// maxTimings is how many timings a slot keeps one by one. A run of small responses, which a client need not take, answers
+// thousands of requests, and a timing is larger than such a response.
+const maxTimings = 64
 
 // Time notes the timing of what the slot answers, for Handler.Answered. Whoever completes the slot calls it before Done.
-func (s *Slot) Time(t Timing) { s.timings = append(s.timings, t) }
+// Beyond maxTimings requests of one API are told as if they had taken the same time, their mean.
+func (s *Slot) Time(t Timing) {
+	if len(s.timings) >= maxTimings {
+		for i := len(s.timings) - 1; i >= 0; i-- {
+			if s.timings[i].Key == t.Key {
+				s.timings[i].add(&t)
+				return
+			}
+		}
+	}
+	s.timings = append(s.timings, t)
+}
+
+// add makes t the timing of its own requests and those of o.
+func (t *Timing) add(o *Timing) {
+	n := t.Requests + o.Requests
+	if n == 0 {
+		return
+	}
+	mean := func(own, other time.Duration) time.Duration {
+		return own + (other-own)*time.Duration(o.Requests)/time.Duration(n)
+	}
+	t.Read = t.Read.Add(mean(0, o.Read.Sub(t.Read)))
+	t.Queue, t.Local, t.Remote = mean(t.Queue, o.Queue), mean(t.Local, o.Local), mean(t.Remote, o.Remote)
+	t.Requests, t.Bytes = n, t.Bytes+o.Bytes
+}
 
 // Time is Slot.Time for responses that were appended to Out.
 func (c *Client) Time(t Timing) { c.run.Time(t) }

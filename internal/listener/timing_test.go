@@ -50,3 +50,28 @@ func TestTimings(t *testing.T) {
 		}
 	})
 }
+
+// TestTimingsAreFew: a run of very many small responses notes no more timings than one of a few, and forgets no request.
+func TestTimingsAreFew(t *testing.T) {
+	var s Slot
+	began := time.Now()
+	for i := range 10_000 {
+		s.Time(Timing{Key: int16(i % 7), Requests: 1, Bytes: 10, Read: began.Add(time.Duration(i)), Queue: time.Millisecond, Local: time.Duration(i % 3)})
+	}
+	requests, bytes := 0, 0
+	for i := range s.timings {
+		tm := &s.timings[i]
+		requests += tm.Requests
+		bytes += tm.Bytes
+		if tm.Queue != time.Millisecond || tm.Local < 0 || tm.Local > 2 || tm.Read.Before(began) || tm.Read.After(began.Add(10_000)) {
+			t.Errorf("%+v is not between those that it stands for", tm)
+		}
+	}
+	if len(s.timings) != maxTimings || requests != 10_000 || bytes != 100_000 {
+		t.Errorf("%d timings of %d requests, %d bytes", len(s.timings), requests, bytes)
+	}
+	s.Time(Timing{Key: 8, Requests: 1})
+	if len(s.timings) != maxTimings+1 {
+		t.Error("an API that was not there has no timing")
+	}
+}
