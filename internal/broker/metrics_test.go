@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -86,8 +87,13 @@ func TestRequestPhases(t *testing.T) {
 		create := kmsg.NewPtrCreateTopicsRequest()
 		create.TimeoutMillis, create.Topics = 200, []kmsg.CreateTopicsRequestTopic{newTopicOf("y", 1, 1)}
 		b.ctl.setLost(errors.New("no quorum"))
+		conn, both := c.conn, bytes.Buffer{}
+		c.conn = &keptBack{Conn: conn, to: &both} // a request is known of, and waits, from when it has been read: with the earlier one
 		created := c.send(create, 7)
 		listed = c.send(latest, 7)
+		c.conn = conn
+		_, err := conn.Write(both.Bytes())
+		b.must(err)
 		created()
 		listed()
 		b.ctl.setLost(nil)
@@ -98,7 +104,7 @@ func TestRequestPhases(t *testing.T) {
 		// No response, no wait.
 		silent := produceOf(x, acksNone, batch)
 		silent.Version = 11
-		_, err := c.conn.Write(kmsg.NewRequestFormatter().AppendRequest(nil, silent, 1))
+		_, err = c.conn.Write(kmsg.NewRequestFormatter().AppendRequest(nil, silent, 1))
 		b.must(err)
 		want("Produce", 2, map[string]time.Duration{"remote": flushed})
 	}, func(b *box) {
