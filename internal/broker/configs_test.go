@@ -463,6 +463,9 @@ func TestListConfigResources(t *testing.T) {
 
 // TestDescribeConfigsIsBounded: a request that names a resource ten thousand times does not get its description as often.
 func TestDescribeConfigsIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long")
+	}
 	inBox(t, func(t *testing.T, b *box) {
 		c := b.dial()
 		req := kmsg.NewPtrDescribeConfigsRequest()

@@ -50,6 +50,9 @@ func TestAskedForAgain(t *testing.T) {
 
 // TestManyUnknownTopics: as many names as a frame can hold are looked through once, not each against all.
 func TestManyUnknownTopics(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long")
+	}
 	inBox(t, func(t *testing.T, b *box) {
 		req := kmsg.NewPtrMetadataRequest()
 		req.AllowAutoTopicCreation = true

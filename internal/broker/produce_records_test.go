@@ -114,6 +114,9 @@ func TestRecompressionObeysMaxMessageBytes(t *testing.T) {
 
 // TestASmallRequestThatGrows: batches that become large when they are decompressed do not wait for each other in memory.
 func TestASmallRequestThatGrows(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long")
+	}
 	inBox(t, func(t *testing.T, b *box) {
 		const n = 24
 		topic := b.topicOf("t", n, "compression.type=uncompressed", "write.caching=true")
@@ -270,6 +273,9 @@ func TestTrap29_Snappy(t *testing.T) {
 
 // TestRecompressedByKgo: what a client writes in any codec to a topic of any other, it reads back.
 func TestRecompressedByKgo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long")
+	}
 	b := overTCP(t)
 	for _, want := range []string{"uncompressed", "gzip", "snappy", "lz4", "zstd"} {
 		b.topic(want, 1, "compression.type="+want, "compression.gzip.level=9", "compression.lz4.level=12", "compression.zstd.level=8")
